@@ -1,0 +1,623 @@
+//! How good the probabilities and the decisions made from them are: figures per genre, averages over genres and
+//! posters, and bootstrap intervals.
+//!
+//! Conventions, the same everywhere:
+//! * A poster is predicted to have a genre when its probability is at or above the genre's threshold.
+//! * A (poster, genre) pair whose label is unknown adds nothing to any figure. Figures taken poster by poster look
+//!   only at the poster's known labels, and leave out a poster that has none.
+//! * A ratio 0/0, and a mean over nothing, is 0 (scikit-learn's `zero_division=0`).
+//! * Figures that scikit-learn has too equal its own; the test `scikit_learn` compares them.
+
+mod bootstrap;
+mod judged;
+mod ranking;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use bootstrap::{Bootstrap, Intervals};
+use judged::Judged;
+pub(crate) use ranking::{Cut, Ranking};
+
+/// The macro averages go over the genres with at least this many positive posters: below it a single poster moves a
+/// genre's recall by more than 0.2.
+pub const MIN_SUPPORT: usize = 5;
+
+/// Micro precision of the earlier published baseline, at which [`Averages::recall_at_baseline_precision`] is taken.
+pub const BASELINE_PRECISION: f64 = 0.579;
+
+/// Probabilities and labels of N posters over G genres.
+#[derive(Clone, Copy, Debug)]
+pub struct Scored<'a> {
+    /// Names of the G genres, in column order.
+    pub genres: &'a [String],
+    /// `[N, G]` row-major, one poster after the other, each in `0..=1`.
+    pub probabilities: &'a [f32],
+    /// `[N, G]` row-major; `None` where it is not known whether the film has the genre.
+    pub labels: &'a [Option<bool>],
+}
+
+/// Everything measured on one set of posters with one set of thresholds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Number of posters, N.
+    pub posters: usize,
+    /// Figures of each genre, in the order of [`Scored::genres`].
+    pub genres: Vec<GenreFigures>,
+    /// Genres that the macro averages go over: those with a support of at least [`MIN_SUPPORT`].
+    pub macro_genres: Vec<String>,
+    /// Averages over genres, pairs or posters.
+    pub averages: Averages,
+    /// 95 % bootstrap intervals of the averages, if asked for.
+    pub intervals: Option<Intervals>,
+    /// `[G][G]` counts: in row g, of the posters whose genre g was missed (its false negatives), how many were
+    /// predicted to have genre h, rightly or not. The diagonal is 0. A prediction whose label is unknown does not
+    /// count here either.
+    pub confused_with: Vec<Vec<usize>>,
+}
+
+/// Figures of one genre over the posters whose label of it is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenreFigures {
+    /// Name of the genre.
+    pub genre: String,
+    /// Posters known to have the genre.
+    pub support: usize,
+    /// Posters whose label is known, either way.
+    pub known: usize,
+    /// `support / known`.
+    pub prevalence: f64,
+    /// Probability from which the genre is predicted.
+    pub threshold: f32,
+    /// Share of the predictions that are right.
+    pub precision: f64,
+    /// Share of the positives that are predicted.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Sum of precision times gain in recall over the distinct scores, without interpolation. `None` when the known
+    /// labels are all positive or all negative, where no ranking can be told from another.
+    pub average_precision: Option<f64>,
+    /// Chance that a positive scores above a negative, a tie counting half. `None` as for `average_precision`.
+    pub roc_auc: Option<f64>,
+    /// Counts of right and wrong decisions.
+    pub confusion: Confusion,
+}
+
+/// Right and wrong decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// Predicted, and the film has the genre.
+    pub true_positives: usize,
+    /// Predicted, but the film has not the genre.
+    pub false_positives: usize,
+    /// Not predicted, but the film has the genre.
+    pub false_negatives: usize,
+    /// Not predicted, and the film has not the genre.
+    pub true_negatives: usize,
+}
+
+/// Averages over all posters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Averages {
+    /// Over all known (poster, genre) pairs at once.
+    pub micro: PrecisionRecall,
+    /// Mean over [`Evaluation::macro_genres`], each counting the same.
+    #[serde(rename = "macro")]
+    pub macro_: PrecisionRecall,
+    /// Mean over all genres, weighted by support.
+    pub weighted: PrecisionRecall,
+    /// Mean over posters.
+    pub samples: PrecisionRecall,
+    /// Mean average precision (mAP) over those of [`Evaluation::macro_genres`] that have one.
+    pub mean_average_precision: f64,
+    /// Mean area under the ROC curve over those of [`Evaluation::macro_genres`] that have one.
+    pub mean_roc_auc: f64,
+    /// Average precision over all known pairs in one ranking.
+    pub micro_average_precision: f64,
+    /// [`recall_at_precision`] at [`BASELINE_PRECISION`]. Does not depend on the thresholds.
+    pub recall_at_baseline_precision: f64,
+    /// Share of the known pairs decided wrongly.
+    pub hamming_loss: f64,
+    /// Share of the posters whose known labels are all decided rightly.
+    pub subset_accuracy: f64,
+    /// Share of the posters whose most probable genre is not theirs (Schapire and Singer, BoosTexter, 2000). Only
+    /// posters with a known positive count, since no ranking could be right on the others. Of tied genres the first
+    /// is taken.
+    pub one_error: f64,
+    /// How many genres one must read down the ranking to meet all the true ones, mean over posters: the number of
+    /// genres scoring at least as much as the lowest true one, 0 for a poster without a known positive
+    /// (scikit-learn's `coverage_error`).
+    pub coverage: f64,
+}
+
+/// Precision, recall and F1, averaged one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PrecisionRecall {
+    /// Share of the predictions that are right.
+    pub precision: f64,
+    /// Share of the positives that are predicted.
+    pub recall: f64,
+    /// Harmonic mean of the two. Averaged over genres or posters it is the mean of their F1, not the F1 of the means.
+    pub f1: f64,
+}
+
+/// Measures `scored` with one threshold per genre (`[G]`).
+///
+/// The same input gives the same figures, intervals included, whatever the number of threads.
+///
+/// # Panics
+/// If there is no poster or no genre, if the lengths disagree, if a probability lies outside `0..=1`, or if
+/// a bootstrap of no resamples is asked for.
+pub fn evaluate(scored: &Scored, thresholds: &[f32], bootstrap: Option<Bootstrap>) -> Evaluation {
+    scored.check();
+    assert_eq!(
+        thresholds.len(),
+        scored.genres.len(),
+        "there must be one threshold per genre"
+    );
+    let judged = Judged::new(scored, thresholds);
+    let once = vec![1; scored.posters()];
+    let confusions = judged.confusions(&once);
+    let genres = (0..scored.genres.len())
+        .map(|g| {
+            let decided = confusions[g].precision_recall();
+            let support = confusions[g].support();
+            let known = confusions[g].known();
+            GenreFigures {
+                genre: scored.genres[g].clone(),
+                support,
+                known,
+                prevalence: ratio(support, known),
+                threshold: thresholds[g],
+                precision: decided.precision,
+                recall: decided.recall,
+                f1: decided.f1,
+                average_precision: ranking::average_precision(judged.rankings[g].cuts(&once)),
+                roc_auc: ranking::roc_auc(judged.rankings[g].cuts(&once)),
+                confusion: confusions[g],
+            }
+        })
+        .collect();
+    Evaluation {
+        posters: scored.posters(),
+        genres,
+        macro_genres: judged
+            .macro_genres
+            .iter()
+            .map(|&g| scored.genres[g].clone())
+            .collect(),
+        averages: judged.averages(&once),
+        intervals: bootstrap
+            .map(|it| it.intervals(scored.posters(), |weights| judged.averages(weights))),
+        confused_with: judged.confused_with(),
+    }
+}
+
+/// Largest recall over the known (poster, genre) pairs that one threshold for all genres reaches while their
+/// precision is at least `target` (`0..=1`); 0 if no threshold reaches it.
+///
+/// # Panics
+/// As [`evaluate`] does.
+pub fn recall_at_precision(scored: &Scored, target: f64) -> f64 {
+    scored.check();
+    let once = vec![1; scored.posters()];
+    ranking::recall_at_precision(Ranking::of_all_genres(scored).cuts(&once), target)
+}
+
+impl Scored<'_> {
+    /// Number of posters, N.
+    ///
+    /// # Panics
+    /// If there is no genre.
+    pub fn posters(&self) -> usize {
+        self.labels.len() / self.genres.len()
+    }
+
+    pub(crate) fn check(&self) {
+        let genres = self.genres.len();
+        assert!(genres > 0, "there must be at least one genre");
+        assert_eq!(
+            self.probabilities.len(),
+            self.labels.len(),
+            "there must be one label (known or not) per probability"
+        );
+        assert!(
+            !self.labels.is_empty() && self.labels.len().is_multiple_of(genres),
+            "{} labels do not make whole posters of {genres} genres",
+            self.labels.len()
+        );
+        assert!(
+            self.probabilities.iter().all(|p| (0.0..=1.0).contains(p)),
+            "probabilities must lie in 0..=1"
+        );
+    }
+}
+
+impl Confusion {
+    fn add(&mut self, positive: bool, predicted: bool, weight: usize) {
+        *match (positive, predicted) {
+            (true, true) => &mut self.true_positives,
+            (false, true) => &mut self.false_positives,
+            (true, false) => &mut self.false_negatives,
+            (false, false) => &mut self.true_negatives,
+        } += weight;
+    }
+
+    fn merge(self, other: Self) -> Self {
+        Self {
+            true_positives: self.true_positives + other.true_positives,
+            false_positives: self.false_positives + other.false_positives,
+            false_negatives: self.false_negatives + other.false_negatives,
+            true_negatives: self.true_negatives + other.true_negatives,
+        }
+    }
+
+    fn support(&self) -> usize {
+        self.true_positives + self.false_negatives
+    }
+
+    fn wrong(&self) -> usize {
+        self.false_positives + self.false_negatives
+    }
+
+    fn known(&self) -> usize {
+        self.true_positives + self.true_negatives + self.wrong()
+    }
+
+    fn precision_recall(&self) -> PrecisionRecall {
+        let hits = self.true_positives;
+        PrecisionRecall {
+            precision: ratio(hits, hits + self.false_positives),
+            recall: ratio(hits, hits + self.false_negatives),
+            f1: ratio(2 * hits, 2 * hits + self.wrong()),
+        }
+    }
+}
+
+fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::panic::catch_unwind;
+
+    use rand::RngExt;
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    /// Posters drawn at random, and the probabilities of a calibrated model that ranks them fairly well.
+    #[derive(Clone)]
+    pub(crate) struct Drawn {
+        pub genres: Vec<String>,
+        pub probabilities: Vec<f32>,
+        pub labels: Vec<Option<bool>>,
+    }
+
+    impl Drawn {
+        /// One genre per prevalence. One label in ten is unknown, and rounding to three decimals makes ties.
+        pub(crate) fn new(posters: usize, prevalences: &[f64], seed: u64) -> Self {
+            let mut rng = Pcg64::new(seed.into(), 0);
+            let mut drawn = Self {
+                genres: (0..prevalences.len())
+                    .map(|g| format!("Genre {g}"))
+                    .collect(),
+                probabilities: Vec::new(),
+                labels: Vec::new(),
+            };
+            for _ in 0..posters {
+                for prevalence in prevalences {
+                    let positive = rng.random::<f64>() < *prevalence;
+                    let bell = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+                    // Two bells of variance 1, so far apart, have this log likelihood ratio.
+                    let apart = 1.8;
+                    let ratio = apart * (bell + apart * f64::from(positive)) - apart * apart / 2.0;
+                    let logit = (prevalence / (1.0 - prevalence)).max(0.01).ln() + ratio;
+                    let probability = 1.0 / (1.0 + (-logit).exp());
+                    drawn
+                        .probabilities
+                        .push((probability * 1000.0).round() as f32 / 1000.0);
+                    drawn
+                        .labels
+                        .push((rng.random::<f64>() > 0.1).then_some(positive));
+                }
+            }
+            drawn
+        }
+
+        pub(crate) fn scored(&self) -> Scored<'_> {
+            Scored {
+                genres: &self.genres,
+                probabilities: &self.probabilities,
+                labels: &self.labels,
+            }
+        }
+
+        /// The same posters, the last first.
+        pub(crate) fn reversed(&self) -> Self {
+            let genres = self.genres.len();
+            Self {
+                genres: self.genres.clone(),
+                probabilities: self
+                    .probabilities
+                    .rchunks(genres)
+                    .flatten()
+                    .copied()
+                    .collect(),
+                labels: self.labels.rchunks(genres).flatten().copied().collect(),
+            }
+        }
+    }
+
+    pub(crate) const PREVALENCES: [f64; 7] = [0.5, 0.35, 0.2, 0.12, 0.05, 0.02, 0.0];
+
+    fn one_genre<'a>(
+        genres: &'a [String],
+        probabilities: &'a [f32],
+        labels: &'a [Option<bool>],
+    ) -> Scored<'a> {
+        Scored {
+            genres,
+            probabilities,
+            labels,
+        }
+    }
+
+    #[test]
+    fn rankings_have_the_figures_worked_out_by_hand() {
+        const YES: Option<bool> = Some(true);
+        const NO: Option<bool> = Some(false);
+        struct Case {
+            what: &'static str,
+            probabilities: &'static [f32],
+            labels: &'static [Option<bool>],
+            average_precision: Option<f64>,
+            roc_auc: Option<f64>,
+            recall_at_60: f64,
+        }
+        let cases = [
+            Case {
+                what: "perfect",
+                probabilities: &[0.9, 0.8, 0.2, 0.1],
+                labels: &[YES, YES, NO, NO],
+                average_precision: Some(1.0),
+                roc_auc: Some(1.0),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "reversed",
+                probabilities: &[0.1, 0.2, 0.8, 0.9],
+                labels: &[YES, YES, NO, NO],
+                average_precision: Some((1.0 / 3.0 + 2.0 / 4.0) / 2.0),
+                roc_auc: Some(0.0),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "mixed, with precisions 1, 1/2, 2/3 and 1/2",
+                probabilities: &[0.1, 0.4, 0.35, 0.8],
+                labels: &[NO, NO, YES, YES],
+                average_precision: Some((1.0 + 2.0 / 3.0) / 2.0),
+                roc_auc: Some(0.75),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "all tied",
+                probabilities: &[0.5; 4],
+                labels: &[YES, NO, NO, NO],
+                average_precision: Some(0.25),
+                roc_auc: Some(0.5),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "a tie between a positive and a negative",
+                probabilities: &[0.5, 0.5, 0.2],
+                labels: &[YES, NO, NO],
+                average_precision: Some(0.5),
+                roc_auc: Some(0.75),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "perfect but for an unknown",
+                probabilities: &[0.9, 0.95, 0.1],
+                labels: &[YES, None, NO],
+                average_precision: Some(1.0),
+                roc_auc: Some(1.0),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "no negative",
+                probabilities: &[0.9, 0.1],
+                labels: &[YES, YES],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "no positive",
+                probabilities: &[0.9, 0.1],
+                labels: &[NO, NO],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "nothing known",
+                probabilities: &[0.9, 0.1],
+                labels: &[None, None],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 0.0,
+            },
+        ];
+        let genres = ["Drama".to_owned()];
+        let mut failures = Vec::new();
+        for case in cases {
+            let scored = one_genre(&genres, case.probabilities, case.labels);
+            let figures = &evaluate(&scored, &[0.5], None).genres[0];
+            let ours = (
+                figures.average_precision,
+                figures.roc_auc,
+                recall_at_precision(&scored, 0.6),
+            );
+            let expected = (case.average_precision, case.roc_auc, case.recall_at_60);
+            if ours != expected {
+                failures.push(format!("{}: {ours:?}, expected {expected:?}", case.what));
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn unknown_labels_add_nothing() {
+        let drawn = Drawn::new(80, &PREVALENCES, 1);
+        let mut other = drawn.clone();
+        for (probability, label) in other.probabilities.iter_mut().zip(&other.labels) {
+            if label.is_none() {
+                *probability = 1.0 - *probability;
+            }
+        }
+        assert_ne!(drawn.probabilities, other.probabilities);
+        assert_eq!(
+            evaluate(&drawn.scored(), &[0.3; 7], None),
+            evaluate(&other.scored(), &[0.3; 7], None)
+        );
+    }
+
+    #[test]
+    fn the_order_of_the_posters_does_not_matter() {
+        let drawn = Drawn::new(80, &PREVALENCES, 2);
+        let mut forward = evaluate(&drawn.scored(), &[0.3; 7], None);
+        let mut backward = evaluate(&drawn.reversed().scored(), &[0.3; 7], None);
+        for figure in bootstrap::figures() {
+            // Sums over posters in another order differ in their last bits.
+            let (a, b) = (
+                figure(&mut forward.averages),
+                figure(&mut backward.averages),
+            );
+            assert!((*a - *b).abs() < 1e-12, "{a} and {b}");
+            *a = *b;
+        }
+        assert_eq!(forward, backward);
+    }
+
+    #[test]
+    fn higher_thresholds_never_raise_recall() {
+        for seed in 0..5 {
+            let drawn = Drawn::new(60, &PREVALENCES, seed);
+            let recalls: Vec<Vec<f64>> = (0..=20)
+                .map(|step| evaluate(&drawn.scored(), &[step as f32 / 20.0; 7], None))
+                .map(|it| it.genres.iter().map(|genre| genre.recall).collect())
+                .collect();
+            for (lower, higher) in recalls.iter().zip(&recalls[1..]) {
+                assert!(
+                    lower.iter().zip(higher).all(|(l, h)| l >= h),
+                    "{lower:?} {higher:?}"
+                );
+            }
+            assert!(
+                recalls[0].iter().take(4).all(|recall| *recall == 1.0),
+                "{recalls:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn survives_json() {
+        let drawn = Drawn::new(80, &PREVALENCES, 3);
+        let bootstrap = Bootstrap {
+            resamples: 10,
+            seed: 1,
+        };
+        let evaluation = evaluate(&drawn.scored(), &[0.3; 7], Some(bootstrap));
+        let json = serde_json::to_string(&evaluation).unwrap();
+        let back: Evaluation = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.table(), evaluation.table());
+        assert_eq!(back.confusion_table(), evaluation.confusion_table());
+    }
+
+    #[test]
+    fn wrong_input_is_refused_by_name() {
+        struct Case {
+            genres: usize,
+            probabilities: &'static [f32],
+            labels: usize,
+            thresholds: usize,
+            message: &'static str,
+        }
+        let cases = [
+            Case {
+                genres: 0,
+                probabilities: &[],
+                labels: 0,
+                thresholds: 0,
+                message: "at least one genre",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[],
+                labels: 0,
+                thresholds: 2,
+                message: "whole posters of 2 genres",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[0.5; 3],
+                labels: 3,
+                thresholds: 2,
+                message: "whole posters",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[0.5; 2],
+                labels: 4,
+                thresholds: 2,
+                message: "one label",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[0.5, 1.5],
+                labels: 2,
+                thresholds: 2,
+                message: "in 0..=1",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[0.5, f32::NAN],
+                labels: 2,
+                thresholds: 2,
+                message: "in 0..=1",
+            },
+            Case {
+                genres: 2,
+                probabilities: &[0.5; 2],
+                labels: 2,
+                thresholds: 3,
+                message: "one threshold per genre",
+            },
+        ];
+        let mut failures = Vec::new();
+        for case in cases {
+            let refusal = catch_unwind(|| {
+                let scored = Scored {
+                    genres: &vec![String::new(); case.genres],
+                    probabilities: case.probabilities,
+                    labels: &vec![None; case.labels],
+                };
+                evaluate(&scored, &vec![0.5; case.thresholds], None)
+            });
+            let panic = refusal.map(|_| ()).expect_err(case.message);
+            let message = panic.downcast_ref::<String>().cloned();
+            let message = message.or(panic.downcast_ref::<&str>().map(|it| it.to_string()));
+            if !message.as_ref().is_some_and(|it| it.contains(case.message)) {
+                failures.push(format!("{message:?} lacks {:?}", case.message));
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}

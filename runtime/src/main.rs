@@ -1,0 +1,34 @@
+//! `runtime`: film genres from posters, on the command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use runtime::commands::{self, Outcome, classify, evaluate, inspect};
+
+/// Film genres from posters.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Classify(classify::Args),
+    Evaluate(evaluate::Args),
+    Inspect(inspect::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    commands::exit(run(cli.command))
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Classify(args) => classify::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    }
+}

@@ -1,0 +1,152 @@
+//! A model file run by tract: an input in, probabilities out.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use image::RgbImage;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tract_onnx::prelude::*;
+
+use crate::card::{Card, CardError};
+use crate::poster;
+
+/// The shipped model, part of the program.
+static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
+
+/// A model ready to run. Sharing it between threads costs nothing.
+pub struct Network {
+    card: Card,
+    fingerprint: String,
+    plan: Arc<TypedRunnableModel>,
+}
+
+/// Why a model file cannot be used. Each message names the file.
+#[derive(Debug, Error)]
+pub enum NetworkError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read ({source}); check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not an ONNX model.
+    #[error("{path}: is not an ONNX model, or it is damaged ({reason}); copy or export it again")]
+    NotOnnx {
+        /// The file.
+        path: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// The file has no card, or one that cannot be used.
+    #[error("{path}: {source}")]
+    Card {
+        /// The file.
+        path: String,
+        /// What is wrong with the card.
+        source: CardError,
+    },
+    /// The graph cannot be run, or is not the one that the card describes.
+    #[error("{path}: its graph cannot be run as its card says ({reason}); export it again with `train export`")]
+    Graph {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+impl Network {
+    /// The model that is part of this program.
+    ///
+    /// # Errors
+    /// None, unless the program was built with a model file that is not one.
+    pub fn shipped() -> Result<Self, NetworkError> {
+        Self::from_bytes(SHIPPED, "the shipped model")
+    }
+
+    /// Reads a model file and prepares it.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn open(path: &Path) -> Result<Self, NetworkError> {
+        let name = path.display().to_string();
+        let bytes = fs::read(path).map_err(|source| NetworkError::Unreadable { path: name.clone(), source })?;
+        Self::from_bytes(&bytes, &name)
+    }
+
+    /// Prepares a model for single posters, the fastest way to run one in tract. `path` is used in messages only.
+    ///
+    /// # Errors
+    /// See [`NetworkError`].
+    pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
+        let proto = onnx().proto_model_for_read(&mut &*bytes).map_err(|error| NetworkError::NotOnnx {
+            path: path.into(),
+            reason: one_line(&error),
+        })?;
+        let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
+        let plan = prepare(&proto, &card)
+            .map_err(|error| NetworkError::Graph { path: path.into(), reason: one_line(&error) })?;
+        Ok(Self { card, fingerprint: fingerprint(bytes), plan })
+    }
+
+    /// What the model says of itself.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The first 12 hexadecimal digits of the model file's SHA-256.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The probability of each genre, `[G]` in card order, for one input `[3, height, width]` as
+    /// [`poster::tensor`] makes it.
+    ///
+    /// # Errors
+    /// If tract fails, which it does not for a model that could be prepared.
+    ///
+    /// # Panics
+    /// If the input's length is not what the card says.
+    pub fn probabilities(&self, input: &[f32]) -> TractResult<Vec<f32>> {
+        let spec = &self.card.input;
+        assert_eq!(input.len(), spec.len(), "an input must be [3, height, width]");
+        let input = Tensor::from_shape(&[1, 3, spec.height as usize, spec.width as usize], input)?;
+        let output = self.plan.run(tvec!(input.into_tvalue()))?;
+        Ok(output[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+    }
+
+    /// The probability of each genre, `[G]` in card order, for one upright picture of any size.
+    ///
+    /// # Errors
+    /// See [`Network::probabilities`].
+    pub fn classify(&self, picture: &RgbImage) -> TractResult<Vec<f32>> {
+        self.probabilities(&poster::tensor(picture, &self.card.input))
+    }
+}
+
+fn prepare(proto: &tract_onnx::pb::ModelProto, card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
+    let shape = [1, 3, card.input.height as usize, card.input.width as usize];
+    let model = onnx()
+        .model_for_proto_model(proto)?
+        .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?
+        .into_optimized()?;
+    let output = model.output_fact(0)?.shape.as_concrete().map(<[usize]>::to_vec);
+    if output.as_deref() != Some(&[1, card.genres.len()]) {
+        let genres = card.genres.len();
+        return Err(TractError::msg(format!("the card names {genres} genres, the output is {output:?}")));
+    }
+    model.into_runnable()
+}
+
+/// The first 12 hexadecimal digits of the SHA-256 of `bytes`.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn one_line(error: &TractError) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

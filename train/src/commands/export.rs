@@ -1,0 +1,110 @@
+//! `train export`: one ONNX file that explains itself.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use runtime::card::{Card, Training};
+use runtime::commands::Outcome;
+use runtime::manifest::Source;
+
+use super::{DataArgs, RunArgs, data_name};
+use crate::export;
+use crate::run::{Run, Settings, State, write_whole};
+
+/// Export a trained network's best epoch, with its card, and prove that tract agrees with burn.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The ONNX file to write
+    model: PathBuf,
+
+    /// The model's name
+    #[arg(long, default_value = "poster-genres")]
+    name: String,
+
+    /// What the model is and what it is for
+    #[arg(long)]
+    description: Option<String>,
+
+    /// CSV files of posters to compare burn and tract on [default: those that the run validates on, then those it
+    /// learned from]
+    #[arg(long, value_name = "CSV[=FOLDER]", num_args = 1..)]
+    gate: Vec<Source>,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// Writes the model; a file that fails the proof is not left behind.
+///
+/// # Errors
+/// If the run or its posters cannot be used, if the proof fails, or if the file cannot be written.
+pub fn run(args: &Args) -> Result<Outcome> {
+    let failed = || format!("{}: cannot be written; name another file", args.model.display());
+    // A bad path should fail in the first second, not after the proof.
+    let folder = args.model.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), std::fs::create_dir_all).with_context(failed)?;
+    anyhow::ensure!(!args.model.is_dir(), "{}: is a directory; name a file", args.model.display());
+
+    let run = args.run.find()?;
+    let settings = run.settings()?;
+    let (model, state) = run.best(&Device::flex())?;
+    let card = card(args, &run, &settings, &state)?;
+    let bytes = export::to_onnx(&model, &card)?;
+
+    let sources: Vec<&Source> = if args.gate.is_empty() {
+        settings.validation.iter().chain(&settings.train).collect()
+    } else {
+        args.gate.iter().collect()
+    };
+    let mut sets = Vec::new();
+    for source in sources {
+        sets.push(args.data.load(std::slice::from_ref(source), Some(&state.genres), &settings.input)?);
+        if sets.iter().map(|set| set.len()).sum::<usize>() >= export::GATE_POSTERS {
+            break;
+        }
+    }
+    let parity = export::prove(&bytes, &model, &sets)?;
+    write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
+    anstream::println!(
+        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}",
+        args.model.display(),
+        state.best,
+        run.folder().display(),
+        bytes.len() as f64 / 1e6,
+        parity.posters,
+        parity.largest
+    );
+    Ok(Outcome::Complete)
+}
+
+fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Card> {
+    let data: BTreeMap<String, usize> = [
+        (settings.train.iter().map(data_name).collect::<Vec<_>>().join(" + "), state.train.1),
+        (format!("{} (validation)", settings.validation.iter().map(data_name).collect::<Vec<_>>().join(" + ")), state.validation.1),
+    ]
+    .into();
+    let mut public = serde_json::to_value(settings)?;
+    if let Some(object) = public.as_object_mut() {
+        // Where the files lay is nobody's business; their names are in `data`.
+        object.retain(|key, _| key != "train" && key != "validation");
+        object.insert("best_epoch".into(), state.best.into());
+    }
+    let description = args.description.clone().unwrap_or_else(|| {
+        format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
+    });
+    Ok(Card {
+        name: args.name.clone(),
+        description,
+        genres: state.genres.clone(),
+        input: settings.input.clone(),
+        operating_points: run.operating_points()?,
+        training: Training { architecture: format!("{:?}", settings.architecture).to_lowercase(), data, settings: public },
+        figures: run.figures()?,
+    })
+}

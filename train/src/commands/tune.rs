@@ -1,0 +1,60 @@
+//! `train tune`: thresholds from validation posters.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use runtime::commands::Outcome;
+use runtime::evaluation::{Bootstrap, Scored};
+use runtime::manifest::Source;
+use runtime::threshold;
+
+use super::{DataArgs, RunArgs};
+use crate::data::PosterSet;
+use crate::fit;
+use crate::run::Run;
+
+/// Choose a trained network's thresholds anew, on validation posters.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// CSV files of posters that the network has not learned from [default: those the run validates on]
+    #[arg(value_name = "CSV[=FOLDER]")]
+    validation: Vec<Source>,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// Chooses thresholds, keeps them in the run's directory and prints the validation figures.
+///
+/// # Errors
+/// If the run or the data cannot be used.
+pub fn run(args: &Args) -> Result<Outcome> {
+    let run = args.run.find()?;
+    let settings = run.settings()?;
+    let sources = if args.validation.is_empty() { &settings.validation } else { &args.validation };
+    let validation = args.data.load(sources, Some(&run.trained()?.genres), &settings.input)?;
+    tune(&run, &validation, args.data.workers)?;
+    Ok(if validation.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
+}
+
+/// Chooses the operating points of a run's best epoch, keeps them, and prints and keeps the figures of the first.
+pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Result<()> {
+    let (model, state) = run.best(&Device::flex())?;
+    let logits = fit::logits(&model, validation, &run.settings()?.input, workers);
+    let probabilities = fit::probabilities(&logits);
+    let manifest = validation.manifest();
+    let labels = manifest.labels();
+    let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
+    let points = threshold::choose(&scored);
+    run.save_operating_points(&points)?;
+
+    let evaluation = manifest.evaluate(&probabilities, &points[0].thresholds, Some(Bootstrap::default()));
+    run.save_figures("validation", &evaluation)?;
+    anstream::println!("\nepoch {} of {} on validation, operating point \"{}\":", state.best, state.history.len(), points[0].name);
+    anstream::println!("{}", evaluation.table());
+    Ok(())
+}

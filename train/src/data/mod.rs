@@ -1,0 +1,72 @@
+//! Labelled posters on their way into the training loop.
+//!
+//! A [`manifest`](runtime::manifest) says which pictures there are, [`pixels`] decodes them once into a memory-mapped
+//! cache, [`batches`] prepares batches ahead of the loop with [`augment`]ed pictures. [`split`] and [`duplicates`] make
+//! honest parts out of one set.
+
+pub mod augment;
+pub mod batches;
+pub mod duplicates;
+pub mod pixels;
+pub mod split;
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use runtime::manifest::{LabelledPoster, Manifest};
+use runtime::poster::Input;
+
+use pixels::{PixelCache, Pixels};
+
+/// Posters that can be read, with their pixels at the input's size and their labels.
+pub struct PosterSet {
+    /// Genres, in the order of the labels.
+    pub genres: Vec<String>,
+    /// The posters.
+    pub posters: Vec<LabelledPoster>,
+    /// Pixels of each poster, in the same order.
+    pub pixels: Pixels,
+    /// Posters that cannot be read, each with the reason; they are in neither list above.
+    pub unreadable: Vec<String>,
+    /// Tells one set from another: the contents of the pictures, their labels and the input's size.
+    pub fingerprint: String,
+}
+
+impl PosterSet {
+    /// Decodes the posters of a manifest, or takes them from the cache.
+    ///
+    /// # Errors
+    /// If the cache cannot be written, or no poster can be read.
+    pub fn load(manifest: Manifest, input: &Input, cache: &Path) -> Result<Self> {
+        let genres = manifest.genres;
+        let total = manifest.posters.len();
+        let PixelCache { pixels, posters, unreadable, key } = pixels::load(manifest.posters, input, cache)?;
+        ensure!(
+            !posters.is_empty(),
+            "none of the {total} posters can be read (first: {}); check the folder of the pictures",
+            unreadable.first().map_or("", String::as_str)
+        );
+        let mut text = format!("{key}\n{}\n", genres.join("\t"));
+        for poster in &posters {
+            text.extend(poster.labels.iter().map(|label| label.map_or('?', |yes| if yes { '1' } else { '0' })));
+            text.push('\n');
+        }
+        let fingerprint = runtime::network::fingerprint(text.as_bytes());
+        Ok(Self { genres, posters, pixels, unreadable, fingerprint })
+    }
+
+    /// The number of posters.
+    pub fn len(&self) -> usize {
+        self.posters.len()
+    }
+
+    /// Whether there is no poster.
+    pub fn is_empty(&self) -> bool {
+        self.posters.is_empty()
+    }
+
+    /// Labels and genres without the pixels, for [`runtime::evaluation`].
+    pub fn manifest(&self) -> Manifest {
+        Manifest { genres: self.genres.clone(), posters: self.posters.clone() }
+    }
+}

@@ -1,0 +1,192 @@
+//! From a trained network to one ONNX file, and the proof that both are the same.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::tensor::{Device, Tensor, activation::sigmoid};
+use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
+use prost::Message;
+use rayon::prelude::*;
+use runtime::card::Card;
+use runtime::network::Network;
+use runtime::poster::{self, Input};
+use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::prelude::Framework;
+
+use crate::data::PosterSet;
+use crate::data::augment::mirror;
+use crate::fit;
+use crate::model::Model;
+
+/// Posters that burn and tract must agree on.
+pub const GATE_POSTERS: usize = 256;
+
+/// The most that a probability may differ between burn and tract.
+pub const TOLERANCE: f32 = 1e-4;
+
+/// The ONNX file of a network: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
+/// and the card.
+///
+/// The exporter writes integer lists packed, which ONNX's proto2 schema does not; encoding them anew unpacked lets every
+/// reader in. Tensors and nodes get names of the module tree in place of numbers.
+///
+/// # Errors
+/// If the network has an operation that cannot be exported, or the card is not consistent.
+pub fn to_onnx(model: &Model, card: &Card) -> Result<Vec<u8>> {
+    let (height, width) = (card.input.height as usize, card.input.width as usize);
+    let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
+    let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
+    let raw = OnnxExporter::new()
+        .export_dynamic(model, sample(2), sample(3), &[InputSpec::new(axes)], |model: &Model, posters: Tensor<4>| {
+            sigmoid(model.forward(posters))
+        })
+        .map_err(|error| anyhow!("the network cannot be exported: {error}"))?;
+
+    let mut proto: ModelProto = onnx().proto_model_for_read(&mut raw.as_bytes())?;
+    proto.producer_name = "poster-genres".into();
+    proto.producer_version = env!("CARGO_PKG_VERSION").into();
+    proto.doc_string = card.description.clone();
+    rename(proto.graph.as_mut().context("the exporter made no graph")?)?;
+    card.write(&mut proto)?;
+    Ok(proto.encode_to_vec())
+}
+
+/// Gives tensors and nodes names for people: `poster`, `probabilities`, and in between those of the module tree, such as
+/// `stages.0.conv.weight`.
+fn rename(graph: &mut GraphProto) -> Result<()> {
+    graph.name = "poster-genres".into();
+    // Tools infer the shapes in between; under new names the old list would say nothing.
+    graph.value_info.clear();
+    let [input] = graph.input.as_mut_slice() else { return Err(anyhow!("the graph must have one input")) };
+    let [output] = graph.output.as_mut_slice() else { return Err(anyhow!("the graph must have one output")) };
+    let mut names = HashMap::from([
+        (std::mem::replace(&mut input.name, "poster".into()), "poster".to_string()),
+        (std::mem::replace(&mut output.name, "probabilities".into()), "probabilities".to_string()),
+    ]);
+    let mut weights = HashSet::new();
+    for tensor in &mut graph.initializer {
+        // The first step of a path is the variant of `Model`.
+        let path = tensor.name.split_once('.').filter(|(variant, _)| variant.chars().all(char::is_alphanumeric));
+        if let Some((_, path)) = path {
+            let path = path.to_string();
+            weights.insert(path.clone());
+            names.insert(std::mem::replace(&mut tensor.name, path.clone()), path);
+        }
+    }
+
+    let mut taken = HashSet::new();
+    let mut module = String::new();
+    for node in &mut graph.node {
+        for input in &mut node.input {
+            if let Some(name) = names.get(input) {
+                input.clone_from(name);
+            }
+        }
+        let kind = node.op_type.to_lowercase();
+        let own = node.input.iter().find(|input| weights.contains(*input)).and_then(|path| path.rsplit_once('.'));
+        let mut name = match own {
+            Some((path, _)) => {
+                module = path.to_string();
+                path.to_string()
+            }
+            None => match module.rsplit_once('.') {
+                Some((parent, _)) => format!("{parent}.{kind}"),
+                None => kind.clone(),
+            },
+        };
+        if taken.contains(&name) {
+            name = format!("{name}.{kind}");
+        }
+        let unique = (2..).map(|n| format!("{name}.{n}"));
+        let name = [name.clone()].into_iter().chain(unique).find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(name.clone());
+        for (index, output) in node.output.iter_mut().enumerate() {
+            let new = names.entry(output.clone()).or_insert_with(|| {
+                if index == 0 { name.clone() } else { format!("{name}.{index}") }
+            });
+            output.clone_from(new);
+        }
+        node.name = name;
+    }
+    Ok(())
+}
+
+/// What the gate found.
+pub struct Parity {
+    /// Posters compared.
+    pub posters: usize,
+    /// The largest difference of a probability.
+    pub largest: f32,
+}
+
+/// Proves that an ONNX file is the network: over [`GATE_POSTERS`] inputs every probability agrees to [`TOLERANCE`] and
+/// the genres at the first operating point are the same, and a batch of three gives what three batches of one do. Where
+/// the sets hold fewer posters, mirrored ones make up the number.
+///
+/// # Errors
+/// If the file cannot be run or differs from the network, or if there are too few posters.
+pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Parity> {
+    let network = Network::from_bytes(bytes, "the exported model")?;
+    let input = &network.card().input;
+    let inputs = gate_inputs(sets, input);
+    ensure!(
+        inputs.len() >= GATE_POSTERS,
+        "only {} posters to compare burn and tract on; {GATE_POSTERS} are needed, name more with --gate",
+        inputs.len()
+    );
+
+    let genres = network.card().genres.len();
+    let burn: Vec<f32> = inputs
+        .chunks(32)
+        .flat_map(|chunk| fit::probabilities(&fit::forward(model, chunk.len(), chunk.concat(), input)))
+        .collect();
+    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| network.probabilities(input)).collect::<TractResult<_>>()?;
+    let mut largest = 0.0_f32;
+    for (poster, (burn, tract)) in burn.chunks(genres).zip(&tract).enumerate() {
+        let difference = difference(burn, tract);
+        ensure!(difference <= TOLERANCE, "poster {poster}: burn and tract differ by {difference}, more than {TOLERANCE}");
+        let point = &network.card().operating_points[0];
+        ensure!(point.decide(burn) == point.decide(tract), "poster {poster}: burn and tract decide for other genres");
+        largest = largest.max(difference);
+    }
+
+    let three = batch_of_three(bytes, &inputs[..3].concat(), input)?;
+    let difference = difference(&three, &tract[..3].concat());
+    ensure!(difference <= TOLERANCE, "a batch of three and three posters alone differ by {difference}");
+    Ok(Parity { posters: inputs.len(), largest })
+}
+
+/// The largest difference between two lists of probabilities of the same length.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    // `max` would pass over a NaN, which must not pass for agreement.
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest })
+}
+
+fn gate_inputs(sets: &[Arc<PosterSet>], input: &Input) -> Vec<Vec<f32>> {
+    let planes = |pixels: &[u8]| {
+        let mut planes = vec![0.0; input.len()];
+        poster::normalise(pixels, input, &mut planes);
+        planes
+    };
+    let pixels = || sets.iter().flat_map(|set| (0..set.len()).map(|index| set.pixels.get(index)));
+    let plain = pixels().map(planes);
+    let mirrored = pixels().map(|pixels| {
+        let mut pixels = pixels.to_vec();
+        mirror(&mut pixels, input.width as usize);
+        planes(&pixels)
+    });
+    plain.chain(mirrored).take(GATE_POSTERS).collect()
+}
+
+fn batch_of_three(bytes: &[u8], inputs: &[f32], input: &Input) -> TractResult<Vec<f32>> {
+    let shape = [3, 3, input.height as usize, input.width as usize];
+    let plan = onnx()
+        .model_for_read(&mut &*bytes)?
+        .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?
+        .into_optimized()?
+        .into_runnable()?;
+    let output = plan.run(tvec!(tract_onnx::prelude::Tensor::from_shape(&shape, inputs)?.into_tvalue()))?;
+    Ok(output[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}

@@ -1,0 +1,218 @@
+//! The training loop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+use runtime::poster::Input;
+
+use crate::commands::{clock, progress_bar};
+use crate::data::PosterSet;
+use crate::data::batches::{Batches, Pass};
+use crate::loss::binary_cross_entropy;
+use crate::model::Model;
+use crate::run::{Epoch, Run, Settings, State};
+
+/// Posters a batch where nothing is learned; small ones suit a CPU's caches.
+const EVALUATION_BATCH: usize = 32;
+
+/// How a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// After the last epoch, or early because validation stood still.
+    Finished,
+    /// By the caller's wish; the run can be taken up again.
+    Interrupted,
+}
+
+/// Trains a run from where it stands to its end, an epoch at a time. Weights, order, augmentation and dropout follow
+/// from the settings' seed and the epoch's number, so that a run that was taken up again ends as one that was not.
+///
+/// # Errors
+/// If the run's directory cannot be read or written, or if the data is not what the run began with.
+pub fn fit(
+    run: &Run,
+    settings: &Settings,
+    [train, validation]: [&Arc<PosterSet>; 2],
+    workers: usize,
+    interrupted: &AtomicBool,
+) -> Result<Ending> {
+    let device = Device::flex().autodiff();
+    device.seed(settings.seed);
+    let mut model = Model::new(settings.architecture, train.genres.len(), &device);
+    let mut optimizer =
+        AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
+    let mut state = begin(run, train, validation)?;
+    if !state.history.is_empty() {
+        (model, optimizer) = run.load_last(&state, model, optimizer)?;
+    }
+
+    let start = Instant::now();
+    let first = state.history.len();
+    while state.history.len() < settings.schedule.epochs && !stands_still(&state, settings.patience) {
+        let number = state.history.len() + 1;
+        let Some(epoch) = one_epoch(&mut model, &mut optimizer, settings, &state, [train, validation], workers, interrupted)
+        else {
+            return Ok(Ending::Interrupted);
+        };
+        if state.best == 0 || epoch.validation_loss < state.history[state.best - 1].validation_loss {
+            state.best = number;
+        }
+        state.history.push(epoch);
+        run.save(&state, &model, &optimizer)?;
+        let left = (settings.schedule.epochs - number) as f64 / (number - first) as f64;
+        report(&state, settings.schedule.epochs, start.elapsed().mul_f64(left));
+    }
+    Ok(Ending::Finished)
+}
+
+/// The state to start from: that of a run taken up again, or a new one.
+fn begin(run: &Run, train: &PosterSet, validation: &PosterSet) -> Result<State> {
+    let new = State {
+        genres: train.genres.clone(),
+        train: (train.fingerprint.clone(), train.len()),
+        validation: (validation.fingerprint.clone(), validation.len()),
+        history: Vec::new(),
+        best: 0,
+    };
+    let Some(state) = run.state()? else { return Ok(new) };
+    let same = (&state.genres, &state.train, &state.validation) == (&new.genres, &new.train, &new.validation);
+    ensure!(
+        same,
+        "{}: its posters or labels have changed since the run began; put them back, or start a new run",
+        run.folder().display()
+    );
+    Ok(state)
+}
+
+/// Prints the newest epoch in a line.
+fn report(state: &State, epochs: usize, left: Duration) {
+    let Some(epoch) = state.history.last() else { return };
+    let best = if state.best == epoch.epoch { ", best so far" } else { "" };
+    anstream::println!(
+        "epoch {:>2}/{epochs}: train loss {:.4}, validation loss {:.4}, precision {:.3}, recall {:.3}, F1 {:.3}, mAP {:.3}, \
+         {:.0} posters/s, waited {:.1} %, {} left{best}",
+        epoch.epoch,
+        epoch.train_loss,
+        epoch.validation_loss,
+        epoch.precision,
+        epoch.recall,
+        epoch.f1,
+        epoch.mean_average_precision,
+        epoch.posters_per_second,
+        epoch.waited * 100.0,
+        clock(left),
+    );
+}
+
+fn stands_still(state: &State, patience: Option<usize>) -> bool {
+    patience.is_some_and(|patience| state.best > 0 && state.history.len() - state.best >= patience)
+}
+
+/// One pass over the training posters and one over those for validation; nothing if interrupted.
+fn one_epoch(
+    model: &mut Model,
+    optimizer: &mut ModuleOptimizer,
+    settings: &Settings,
+    state: &State,
+    [train, validation]: [&Arc<PosterSet>; 2],
+    workers: usize,
+    interrupted: &AtomicBool,
+) -> Option<Epoch> {
+    let done = state.history.len();
+    let seed = settings.seed.wrapping_mul(1_000_003).wrapping_add(done as u64);
+    let device = Device::flex().autodiff();
+    device.seed(seed);
+    let losses: Vec<f64> = state.history.iter().map(|epoch| epoch.validation_loss).collect();
+    let pass = Pass {
+        input: settings.input.clone(),
+        batch_size: settings.batch_size,
+        augmentation: Some((settings.augmentation, seed)),
+        workers,
+    };
+
+    let start = Instant::now();
+    let mut batches = Batches::new(train, &pass);
+    let steps = batches.total();
+    let bar = progress_bar(steps as u64, &format!("epoch {} of {}", done + 1, settings.schedule.epochs));
+    let (mut total_loss, mut learning_rate, mut posters) = (0.0, 0.0, 0);
+    for step in 0..steps {
+        if interrupted.load(Ordering::Relaxed) {
+            bar.finish_and_clear();
+            return None;
+        }
+        let batch = batches.next()?;
+        posters += batch.len;
+        learning_rate = settings.schedule.rate(done as f64 + (step + 1) as f64 / steps as f64, &losses);
+        let genres = [batch.len, train.genres.len()];
+        let targets = Tensor::from_data(TensorData::new(batch.targets, genres), &device);
+        let mask = Tensor::from_data(TensorData::new(batch.mask, genres), &device);
+        let inputs = inputs(batch.len, batch.inputs, &settings.input, &device);
+        let loss = binary_cross_entropy(model.forward(inputs), targets, mask);
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        total_loss += f64::from(loss.into_scalar::<f32>());
+        *model = optimizer.step(learning_rate, model.clone(), gradients);
+        bar.inc(1);
+        bar.set_message(format!("loss {:.4}", total_loss / (step + 1) as f64));
+    }
+    bar.finish_and_clear();
+    let training_seconds = start.elapsed().as_secs_f64();
+
+    let logits = logits(&model.valid(), validation, &settings.input, workers);
+    let known = validation.manifest();
+    let averages = known.evaluate(&probabilities(&logits), &vec![0.5; known.genres.len()], None).averages;
+    Some(Epoch {
+        epoch: done + 1,
+        learning_rate,
+        train_loss: total_loss / steps as f64,
+        validation_loss: mean_loss(&logits, validation),
+        precision: averages.micro.precision,
+        recall: averages.micro.recall,
+        f1: averages.micro.f1,
+        mean_average_precision: averages.mean_average_precision,
+        seconds: start.elapsed().as_secs_f64(),
+        posters_per_second: posters as f64 / training_seconds,
+        waited: batches.waited().as_secs_f64() / training_seconds,
+    })
+}
+
+/// The logits of every poster of a set, `[N, G]`.
+pub fn logits(model: &Model, set: &Arc<PosterSet>, input: &Input, workers: usize) -> Vec<f32> {
+    let pass = Pass { input: input.clone(), batch_size: EVALUATION_BATCH, augmentation: None, workers };
+    Batches::new(set, &pass).flat_map(|batch| forward(model, batch.len, batch.inputs, input)).collect()
+}
+
+/// The logits of `len` posters, `[len, G]`, from their planes, `[len, 3, height, width]`.
+pub fn forward(model: &Model, len: usize, planes: Vec<f32>, input: &Input) -> Vec<f32> {
+    let inputs = inputs(len, planes, input, &Device::flex());
+    model.forward(inputs).into_data().try_to_vec::<f32>().expect("logits are f32")
+}
+
+/// Planes of posters as a tensor `[N, 3, height, width]`.
+fn inputs(len: usize, planes: Vec<f32>, input: &Input, device: &Device) -> Tensor<4> {
+    let shape = [len, 3, input.height as usize, input.width as usize];
+    Tensor::from_data(TensorData::new(planes, shape), device)
+}
+
+/// The sigmoid of each logit.
+pub fn probabilities(logits: &[f32]) -> Vec<f32> {
+    logits.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect()
+}
+
+/// Binary cross-entropy over the known labels of a set.
+fn mean_loss(logits: &[f32], set: &PosterSet) -> f64 {
+    let labels = set.posters.iter().flat_map(|poster| &poster.labels);
+    let (mut total, mut known) = (0.0, 0_usize);
+    for (logit, label) in logits.iter().map(|logit| f64::from(*logit)).zip(labels) {
+        if let Some(yes) = label {
+            let towards = if *yes { -logit } else { logit };
+            total += towards.max(0.0) + (-towards.abs()).exp().ln_1p();
+            known += 1;
+        }
+    }
+    total / known.max(1) as f64
+}

@@ -1,0 +1,41 @@
+//! `train`: from a CSV of posters to one ONNX file, on the command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use runtime::commands::{Outcome, exit};
+use train::commands::{evaluate, export, fit, inspect, split, tune};
+
+/// Trains a poster genre classifier.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Args),
+    Split(split::Args),
+    Fit(fit::Args),
+    Tune(tune::Args),
+    Evaluate(evaluate::Args),
+    Export(export::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    exit(run(cli.command))
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Split(args) => split::run(&args),
+        Command::Fit(args) => fit::run(&args),
+        Command::Tune(args) => tune::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Export(args) => export::run(&args),
+    }
+}
