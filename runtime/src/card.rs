@@ -60,7 +60,9 @@ pub enum CardError {
     #[error("has a card without the key \"{0}\"; export the model again with `train export`")]
     Incomplete(&'static str),
     /// A field does not hold what it should.
-    #[error("has a card whose key \"{key}\" cannot be understood ({reason}); export the model again with `train export`")]
+    #[error(
+        "has a card whose key \"{key}\" cannot be understood ({reason}); export the model again with `train export`"
+    )]
     Malformed {
         /// The field.
         key: &'static str,
@@ -116,8 +118,7 @@ impl Card {
             ("training", json(&self.training)),
             ("figures", json(&self.figures)),
         ];
-        model.metadata_props =
-            properties.map(|(key, value)| StringStringEntryProto { key: key.into(), value }).into();
+        model.metadata_props = properties.map(|(key, value)| StringStringEntryProto { key: key.into(), value }).into();
         Ok(())
     }
 

@@ -151,11 +151,7 @@ pub struct PrecisionRecall {
 /// a bootstrap of no resamples is asked for.
 pub fn evaluate(scored: &Scored, thresholds: &[f32], bootstrap: Option<Bootstrap>) -> Evaluation {
     scored.check();
-    assert_eq!(
-        thresholds.len(),
-        scored.genres.len(),
-        "there must be one threshold per genre"
-    );
+    assert_eq!(thresholds.len(), scored.genres.len(), "there must be one threshold per genre");
     let judged = Judged::new(scored, thresholds);
     let once = vec![1; scored.posters()];
     let confusions = judged.confusions(&once);
@@ -182,14 +178,9 @@ pub fn evaluate(scored: &Scored, thresholds: &[f32], bootstrap: Option<Bootstrap
     Evaluation {
         posters: scored.posters(),
         genres,
-        macro_genres: judged
-            .macro_genres
-            .iter()
-            .map(|&g| scored.genres[g].clone())
-            .collect(),
+        macro_genres: judged.macro_genres.iter().map(|&g| scored.genres[g].clone()).collect(),
         averages: judged.averages(&once),
-        intervals: bootstrap
-            .map(|it| it.intervals(scored.posters(), |weights| judged.averages(weights))),
+        intervals: bootstrap.map(|it| it.intervals(scored.posters(), |weights| judged.averages(weights))),
         confused_with: judged.confused_with(),
     }
 }
@@ -227,10 +218,7 @@ impl Scored<'_> {
             "{} labels do not make whole posters of {genres} genres",
             self.labels.len()
         );
-        assert!(
-            self.probabilities.iter().all(|p| (0.0..=1.0).contains(p)),
-            "probabilities must lie in 0..=1"
-        );
+        assert!(self.probabilities.iter().all(|p| (0.0..=1.0).contains(p)), "probabilities must lie in 0..=1");
     }
 }
 
@@ -276,11 +264,7 @@ impl Confusion {
 }
 
 fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 #[cfg(test)]
@@ -305,9 +289,7 @@ pub(crate) mod tests {
         pub(crate) fn new(posters: usize, prevalences: &[f64], seed: u64) -> Self {
             let mut rng = Pcg64::new(seed.into(), 0);
             let mut drawn = Self {
-                genres: (0..prevalences.len())
-                    .map(|g| format!("Genre {g}"))
-                    .collect(),
+                genres: (0..prevalences.len()).map(|g| format!("Genre {g}")).collect(),
                 probabilities: Vec::new(),
                 labels: Vec::new(),
             };
@@ -320,23 +302,15 @@ pub(crate) mod tests {
                     let ratio = apart * (bell + apart * f64::from(positive)) - apart * apart / 2.0;
                     let logit = (prevalence / (1.0 - prevalence)).max(0.01).ln() + ratio;
                     let probability = 1.0 / (1.0 + (-logit).exp());
-                    drawn
-                        .probabilities
-                        .push((probability * 1000.0).round() as f32 / 1000.0);
-                    drawn
-                        .labels
-                        .push((rng.random::<f64>() > 0.1).then_some(positive));
+                    drawn.probabilities.push((probability * 1000.0).round() as f32 / 1000.0);
+                    drawn.labels.push((rng.random::<f64>() > 0.1).then_some(positive));
                 }
             }
             drawn
         }
 
         pub(crate) fn scored(&self) -> Scored<'_> {
-            Scored {
-                genres: &self.genres,
-                probabilities: &self.probabilities,
-                labels: &self.labels,
-            }
+            Scored { genres: &self.genres, probabilities: &self.probabilities, labels: &self.labels }
         }
 
         /// The same posters, the last first.
@@ -344,12 +318,7 @@ pub(crate) mod tests {
             let genres = self.genres.len();
             Self {
                 genres: self.genres.clone(),
-                probabilities: self
-                    .probabilities
-                    .rchunks(genres)
-                    .flatten()
-                    .copied()
-                    .collect(),
+                probabilities: self.probabilities.rchunks(genres).flatten().copied().collect(),
                 labels: self.labels.rchunks(genres).flatten().copied().collect(),
             }
         }
@@ -357,16 +326,8 @@ pub(crate) mod tests {
 
     pub(crate) const PREVALENCES: [f64; 7] = [0.5, 0.35, 0.2, 0.12, 0.05, 0.02, 0.0];
 
-    fn one_genre<'a>(
-        genres: &'a [String],
-        probabilities: &'a [f32],
-        labels: &'a [Option<bool>],
-    ) -> Scored<'a> {
-        Scored {
-            genres,
-            probabilities,
-            labels,
-        }
+    fn one_genre<'a>(genres: &'a [String], probabilities: &'a [f32], labels: &'a [Option<bool>]) -> Scored<'a> {
+        Scored { genres, probabilities, labels }
     }
 
     #[test]
@@ -460,11 +421,7 @@ pub(crate) mod tests {
         for case in cases {
             let scored = one_genre(&genres, case.probabilities, case.labels);
             let figures = &evaluate(&scored, &[0.5], None).genres[0];
-            let ours = (
-                figures.average_precision,
-                figures.roc_auc,
-                recall_at_precision(&scored, 0.6),
-            );
+            let ours = (figures.average_precision, figures.roc_auc, recall_at_precision(&scored, 0.6));
             let expected = (case.average_precision, case.roc_auc, case.recall_at_60);
             if ours != expected {
                 failures.push(format!("{}: {ours:?}, expected {expected:?}", case.what));
@@ -483,10 +440,7 @@ pub(crate) mod tests {
             }
         }
         assert_ne!(drawn.probabilities, other.probabilities);
-        assert_eq!(
-            evaluate(&drawn.scored(), &[0.3; 7], None),
-            evaluate(&other.scored(), &[0.3; 7], None)
-        );
+        assert_eq!(evaluate(&drawn.scored(), &[0.3; 7], None), evaluate(&other.scored(), &[0.3; 7], None));
     }
 
     #[test]
@@ -496,10 +450,7 @@ pub(crate) mod tests {
         let mut backward = evaluate(&drawn.reversed().scored(), &[0.3; 7], None);
         for figure in bootstrap::figures() {
             // Sums over posters in another order differ in their last bits.
-            let (a, b) = (
-                figure(&mut forward.averages),
-                figure(&mut backward.averages),
-            );
+            let (a, b) = (figure(&mut forward.averages), figure(&mut backward.averages));
             assert!((*a - *b).abs() < 1e-12, "{a} and {b}");
             *a = *b;
         }
@@ -515,25 +466,16 @@ pub(crate) mod tests {
                 .map(|it| it.genres.iter().map(|genre| genre.recall).collect())
                 .collect();
             for (lower, higher) in recalls.iter().zip(&recalls[1..]) {
-                assert!(
-                    lower.iter().zip(higher).all(|(l, h)| l >= h),
-                    "{lower:?} {higher:?}"
-                );
+                assert!(lower.iter().zip(higher).all(|(l, h)| l >= h), "{lower:?} {higher:?}");
             }
-            assert!(
-                recalls[0].iter().take(4).all(|recall| *recall == 1.0),
-                "{recalls:?}"
-            );
+            assert!(recalls[0].iter().take(4).all(|recall| *recall == 1.0), "{recalls:?}");
         }
     }
 
     #[test]
     fn survives_json() {
         let drawn = Drawn::new(80, &PREVALENCES, 3);
-        let bootstrap = Bootstrap {
-            resamples: 10,
-            seed: 1,
-        };
+        let bootstrap = Bootstrap { resamples: 10, seed: 1 };
         let evaluation = evaluate(&drawn.scored(), &[0.3; 7], Some(bootstrap));
         let json = serde_json::to_string(&evaluation).unwrap();
         let back: Evaluation = serde_json::from_str(&json).unwrap();
@@ -551,55 +493,13 @@ pub(crate) mod tests {
             message: &'static str,
         }
         let cases = [
-            Case {
-                genres: 0,
-                probabilities: &[],
-                labels: 0,
-                thresholds: 0,
-                message: "at least one genre",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[],
-                labels: 0,
-                thresholds: 2,
-                message: "whole posters of 2 genres",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[0.5; 3],
-                labels: 3,
-                thresholds: 2,
-                message: "whole posters",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[0.5; 2],
-                labels: 4,
-                thresholds: 2,
-                message: "one label",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[0.5, 1.5],
-                labels: 2,
-                thresholds: 2,
-                message: "in 0..=1",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[0.5, f32::NAN],
-                labels: 2,
-                thresholds: 2,
-                message: "in 0..=1",
-            },
-            Case {
-                genres: 2,
-                probabilities: &[0.5; 2],
-                labels: 2,
-                thresholds: 3,
-                message: "one threshold per genre",
-            },
+            Case { genres: 0, probabilities: &[], labels: 0, thresholds: 0, message: "at least one genre" },
+            Case { genres: 2, probabilities: &[], labels: 0, thresholds: 2, message: "whole posters of 2 genres" },
+            Case { genres: 2, probabilities: &[0.5; 3], labels: 3, thresholds: 2, message: "whole posters" },
+            Case { genres: 2, probabilities: &[0.5; 2], labels: 4, thresholds: 2, message: "one label" },
+            Case { genres: 2, probabilities: &[0.5, 1.5], labels: 2, thresholds: 2, message: "in 0..=1" },
+            Case { genres: 2, probabilities: &[0.5, f32::NAN], labels: 2, thresholds: 2, message: "in 0..=1" },
+            Case { genres: 2, probabilities: &[0.5; 2], labels: 2, thresholds: 3, message: "one threshold per genre" },
         ];
         let mut failures = Vec::new();
         for case in cases {

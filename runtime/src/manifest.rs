@@ -194,7 +194,8 @@ fn read_one(source: &Source) -> Result<Manifest, ManifestError> {
         return Err(ManifestError::Header { csv: csv(), problem });
     };
     if genre_columns.is_empty() && list_column.is_none() {
-        let problem = "names no genres; add a column of 0 and 1 for each, or a column \"genres\" of lists like Action|Drama";
+        let problem =
+            "names no genres; add a column of 0 and 1 for each, or a column \"genres\" of lists like Action|Drama";
         return Err(ManifestError::Header { csv: csv(), problem });
     }
 

@@ -83,10 +83,9 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let proto = onnx().proto_model_for_read(&mut &*bytes).map_err(|error| NetworkError::NotOnnx {
-            path: path.into(),
-            reason: one_line(&error),
-        })?;
+        let proto = onnx()
+            .proto_model_for_read(&mut &*bytes)
+            .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: one_line(&error) })?;
         let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
         let plan = prepare(&proto, &card)
             .map_err(|error| NetworkError::Graph { path: path.into(), reason: one_line(&error) })?;

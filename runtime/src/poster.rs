@@ -114,7 +114,8 @@ pub enum PosterError {
 /// # Errors
 /// See [`PosterError`].
 pub fn open(path: &Path) -> Result<RgbImage, PosterError> {
-    let bytes = fs::read(path).map_err(|source| PosterError::Unreadable { path: path.display().to_string(), source })?;
+    let bytes =
+        fs::read(path).map_err(|source| PosterError::Unreadable { path: path.display().to_string(), source })?;
     decode(&bytes, &path.display().to_string())
 }
 
@@ -236,7 +237,8 @@ mod tests {
 
     #[test]
     fn resize_keeps_the_mean_of_a_picture() {
-        let picture = RgbImage::from_fn(301, 447, |x, y| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]));
+        let picture =
+            RgbImage::from_fn(301, 447, |x, y| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]));
         let mean = |picture: &RgbImage, channel: usize| {
             let values = picture.pixels().map(|pixel| f64::from(pixel[channel]));
             values.sum::<f64>() / f64::from(picture.width() * picture.height())

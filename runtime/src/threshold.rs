@@ -56,9 +56,7 @@ impl OperatingPoint {
             "there must be one probability per threshold of `{}`",
             self.name
         );
-        (0..probabilities.len())
-            .filter(|&genre| probabilities[genre] >= self.thresholds[genre])
-            .collect()
+        (0..probabilities.len()).filter(|&genre| probabilities[genre] >= self.thresholds[genre]).collect()
     }
 }
 
@@ -66,22 +64,12 @@ impl OperatingPoint {
 ///
 /// # Errors
 /// If there is none of that name.
-pub fn find<'a>(
-    points: &'a [OperatingPoint],
-    name: Option<&str>,
-) -> Result<&'a OperatingPoint, UnknownOperatingPoint> {
+pub fn find<'a>(points: &'a [OperatingPoint], name: Option<&str>) -> Result<&'a OperatingPoint, UnknownOperatingPoint> {
     let wanted = |point: &&OperatingPoint| name.is_none_or(|name| point.name == name);
-    points
-        .iter()
-        .find(wanted)
-        .ok_or_else(|| UnknownOperatingPoint {
-            name: name.unwrap_or_default().to_owned(),
-            known: points
-                .iter()
-                .map(|point| point.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    points.iter().find(wanted).ok_or_else(|| UnknownOperatingPoint {
+        name: name.unwrap_or_default().to_owned(),
+        known: points.iter().map(|point| point.name.as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// There is no operating point of that name.
@@ -115,9 +103,8 @@ pub struct UnknownOperatingPoint {
 pub fn choose(scored: &Scored) -> Vec<OperatingPoint> {
     scored.check();
     let pooled = Curve::new(Ranking::of_all_genres(scored), scored.posters());
-    let genres: Vec<_> = (0..scored.genres.len())
-        .map(|g| Curve::new(Ranking::of_genre(scored, g), scored.posters()))
-        .collect();
+    let genres: Vec<_> =
+        (0..scored.genres.len()).map(|g| Curve::new(Ranking::of_genre(scored, g), scored.posters())).collect();
     vec![
         balanced(&genres, &pooled),
         precise(&genres, scored.genres),
@@ -129,37 +116,25 @@ pub fn choose(scored: &Scored) -> Vec<OperatingPoint> {
 fn balanced(genres: &[Curve], pooled: &Curve) -> OperatingPoint {
     OperatingPoint {
         name: "balanced".to_owned(),
-        description: "Best F1 of each genre; rare genres lean on the best threshold of all genres."
-            .to_owned(),
+        description: "Best F1 of each genre; rare genres lean on the best threshold of all genres.".to_owned(),
         thresholds: best_f1_thresholds(genres, pooled, SHRINKAGE),
     }
 }
 
 fn precise(genres: &[Curve], names: &[String]) -> OperatingPoint {
-    let reached: Vec<_> = genres
-        .iter()
-        .map(|it| it.lowest_with_precision(PRECISE))
-        .collect();
+    let reached: Vec<_> = genres.iter().map(|it| it.lowest_with_precision(PRECISE)).collect();
     let silent: Vec<&str> = (names.iter().zip(&reached))
         .filter(|(_, threshold)| threshold.is_none())
         .map(|(name, _)| name.as_str())
         .collect();
-    let mut description = format!(
-        "At least {:.0} % of the predictions of each genre are right.",
-        100.0 * PRECISE
-    );
+    let mut description = format!("At least {:.0} % of the predictions of each genre are right.", 100.0 * PRECISE);
     if !silent.is_empty() {
-        description += &format!(
-            " Never predicted, for they do not reach it: {}.",
-            silent.join(", ")
-        );
+        description += &format!(" Never predicted, for they do not reach it: {}.", silent.join(", "));
     }
     OperatingPoint {
         name: "precise".to_owned(),
         description,
-        thresholds: (genres.iter().zip(reached))
-            .map(|(curve, threshold)| threshold.unwrap_or(curve.silent))
-            .collect(),
+        thresholds: (genres.iter().zip(reached)).map(|(curve, threshold)| threshold.unwrap_or(curve.silent)).collect(),
     }
 }
 
@@ -167,24 +142,13 @@ fn recall(genres: &[Curve], pooled: &Curve) -> OperatingPoint {
     let of_all = pooled.highest_with_recall(RECALL);
     OperatingPoint {
         name: "recall".to_owned(),
-        description: format!(
-            "Finds at least {:.0} % of the posters of each genre.",
-            100.0 * RECALL
-        ),
-        thresholds: (genres.iter())
-            .map(|it| {
-                it.highest_with_recall(RECALL)
-                    .or(of_all)
-                    .unwrap_or(it.silent)
-            })
-            .collect(),
+        description: format!("Finds at least {:.0} % of the posters of each genre.", 100.0 * RECALL),
+        thresholds: (genres.iter()).map(|it| it.highest_with_recall(RECALL).or(of_all).unwrap_or(it.silent)).collect(),
     }
 }
 
 fn uniform(genres: &[Curve], pooled: &Curve) -> OperatingPoint {
-    let threshold = pooled
-        .lowest_with_precision(UNIFORM_PRECISION)
-        .unwrap_or(pooled.silent);
+    let threshold = pooled.lowest_with_precision(UNIFORM_PRECISION).unwrap_or(pooled.silent);
     OperatingPoint {
         name: "uniform".to_owned(),
         description: format!(
@@ -226,28 +190,16 @@ impl Curve {
         let cuts: Vec<_> = ranking.cuts(&vec![1; posters]).collect();
         let next_scores = cuts.iter().skip(1).map(|cut| cut.score).chain([0.0]);
         let places = (cuts.iter().zip(next_scores))
-            .filter_map(|(&cut, next)| {
-                Some(Place {
-                    threshold: between(next, cut.score)?,
-                    cut,
-                })
-            })
+            .filter_map(|(&cut, next)| Some(Place { threshold: between(next, cut.score)?, cut }))
             .collect();
         let highest = cuts.first().map_or(1.0, |cut| cut.score);
-        Self {
-            places,
-            support: ranking.positives(),
-            silent: between(highest, 1.0).unwrap_or(1.0 - f32::EPSILON / 2.0),
-        }
+        Self { places, support: ranking.positives(), silent: between(highest, 1.0).unwrap_or(1.0 - f32::EPSILON / 2.0) }
     }
 
     /// Of equal F1 the highest threshold; `None` without positives.
     fn best_f1(&self) -> Option<f32> {
-        let f1 =
-            |cut: &Cut| 2.0 * cut.true_positives as f64 / (cut.predicted + self.support) as f64;
-        let best = (self.places.iter())
-            .rev()
-            .max_by(|a, b| f1(&a.cut).total_cmp(&f1(&b.cut)))?;
+        let f1 = |cut: &Cut| 2.0 * cut.true_positives as f64 / (cut.predicted + self.support) as f64;
+        let best = (self.places.iter()).rev().max_by(|a, b| f1(&a.cut).total_cmp(&f1(&b.cut)))?;
         (best.cut.true_positives > 0).then_some(best.threshold)
     }
 
@@ -290,18 +242,13 @@ mod tests {
         let posters = scored.posters();
         let genres = 0..scored.genres.len();
         (
-            genres
-                .map(|g| Curve::new(Ranking::of_genre(scored, g), posters))
-                .collect(),
+            genres.map(|g| Curve::new(Ranking::of_genre(scored, g), posters)).collect(),
             Curve::new(Ranking::of_all_genres(scored), posters),
         )
     }
 
     fn chosen(scored: &Scored, name: &str) -> OperatingPoint {
-        choose(scored)
-            .into_iter()
-            .find(|it| it.name == name)
-            .unwrap()
+        choose(scored).into_iter().find(|it| it.name == name).unwrap()
     }
 
     /// The known scores of all posters, which as thresholds give every decision there is.
@@ -324,37 +271,20 @@ mod tests {
             probabilities: &'static [f32],
             labels: &'static [Option<bool>],
         }
-        let case = |what, probabilities, labels| Case {
-            what,
-            probabilities,
-            labels,
-        };
+        let case = |what, probabilities, labels| Case { what, probabilities, labels };
         let cases = [
             case("zeros", &[0.0; 12], &[Some(true); 12]),
             case("ones", &[1.0; 12], &[Some(true); 12]),
             case("zero and one", &[0.0, 1.0], &[Some(true), Some(true)]),
-            case(
-                "next to one",
-                &[1.0 - f32::EPSILON / 2.0, 1.0],
-                &[Some(true), Some(false)],
-            ),
+            case("next to one", &[1.0 - f32::EPSILON / 2.0, 1.0], &[Some(true), Some(false)]),
             case("next to zero", &[1e-45, 3e-45], &[Some(false), Some(true)]),
             case("no positive", &[0.3, 0.6], &[Some(false), Some(false)]),
             case("nothing known", &[0.3, 0.6], &[None, None]),
         ];
         let genres = ["Drama".to_owned()];
         let mut failures = Vec::new();
-        for Case {
-            what,
-            probabilities,
-            labels,
-        } in cases
-        {
-            for point in choose(&Scored {
-                genres: &genres,
-                probabilities,
-                labels,
-            }) {
+        for Case { what, probabilities, labels } in cases {
+            for point in choose(&Scored { genres: &genres, probabilities, labels }) {
                 if !point.thresholds.iter().all(|it| 0.0 < *it && *it < 1.0) {
                     failures.push(format!("{what}: {point:?}"));
                 }
@@ -369,32 +299,22 @@ mod tests {
         for seed in 0..3 {
             let drawn = Drawn::new(150, &PREVALENCES, seed);
             let figures = |thresholds: &[f32]| evaluate(&drawn.scored(), thresholds, None).genres;
-            let keeps =
-                |it: &GenreFigures| predicted(it) >= MIN_PREDICTED && it.precision >= PRECISE;
+            let keeps = |it: &GenreFigures| predicted(it) >= MIN_PREDICTED && it.precision >= PRECISE;
             let point = chosen(&drawn.scored(), "precise");
             let ours = figures(&point.thresholds);
             for it in &ours {
                 let named = point.description.contains(&it.genre);
-                assert!(
-                    keeps(it) != named && named == (predicted(it) == 0),
-                    "seed {seed}: {it:?}"
-                );
+                assert!(keeps(it) != named && named == (predicted(it) == 0), "seed {seed}: {it:?}");
                 silent += usize::from(named);
             }
             for score in scores(&drawn) {
                 for (ours, other) in ours.iter().zip(figures(&[score; PREVALENCES.len()])) {
                     let predicts_more = predicted(&other) > predicted(ours);
-                    assert!(
-                        !(predicts_more && keeps(&other)),
-                        "seed {seed}: {ours:?} {other:?}"
-                    );
+                    assert!(!(predicts_more && keeps(&other)), "seed {seed}: {ours:?} {other:?}");
                 }
             }
         }
-        assert!(
-            (1..35).contains(&silent),
-            "{silent} of 35: the test needs both outcomes"
-        );
+        assert!((1..35).contains(&silent), "{silent} of 35: the test needs both outcomes");
     }
 
     #[test]
@@ -408,10 +328,7 @@ mod tests {
             for score in scores(&drawn) {
                 for (ours, other) in ours.iter().zip(figures(&[score; PREVALENCES.len()])) {
                     let predicts_less = predicted(&other) < predicted(ours) && ours.support > 0;
-                    assert!(
-                        !(predicts_less && keeps(&other)),
-                        "seed {seed}: {ours:?} {other:?}"
-                    );
+                    assert!(!(predicts_less && keeps(&other)), "seed {seed}: {ours:?} {other:?}");
                 }
             }
         }
@@ -451,10 +368,7 @@ mod tests {
             let best = f1(&best_f1_thresholds(&genres, &pooled, 0.0)[..]);
             for score in scores(&drawn) {
                 let others = f1(&[score; PREVALENCES.len()]);
-                assert!(
-                    best.iter().zip(&others).all(|(best, it)| best >= it),
-                    "seed {seed} at {score}"
-                );
+                assert!(best.iter().zip(&others).all(|(best, it)| best >= it), "seed {seed} at {score}");
             }
         }
     }
@@ -468,11 +382,7 @@ mod tests {
         let blend = chosen(&drawn.scored(), "balanced").thresholds;
         for g in 0..PREVALENCES.len() {
             let (low, high) = (own[g].min(common[g]), own[g].max(common[g]));
-            assert!(
-                (low - 1e-6..=high + 1e-6).contains(&blend[g]),
-                "genre {g}: {low} {} {high}",
-                blend[g]
-            );
+            assert!((low - 1e-6..=high + 1e-6).contains(&blend[g]), "genre {g}: {low} {} {high}", blend[g]);
         }
         // The last genre has no positive, and so nothing of its own.
         assert_eq!(blend[6], common[6]);
@@ -484,14 +394,8 @@ mod tests {
         let prevalences = [0.4, 0.3, 0.1, 0.04, 0.02, 0.02, 0.015, 0.01];
         let (unseen, _) = curves(&Drawn::new(10_000, &prevalences, 1000).scored());
         let decided_at = |curve: &Curve, threshold: f32| {
-            let place = curve
-                .places
-                .iter()
-                .rev()
-                .find(|it| it.cut.score >= threshold);
-            place.map_or((0, curve.support), |it| {
-                (it.cut.true_positives, it.cut.predicted + curve.support)
-            })
+            let place = curve.places.iter().rev().find(|it| it.cut.score >= threshold);
+            place.map_or((0, curve.support), |it| (it.cut.true_positives, it.cut.predicted + curve.support))
         };
         // Macro and micro F1, mean over validation sets.
         let f1 = |shrinkage: f64| -> [f64; 2] {
@@ -511,10 +415,7 @@ mod tests {
             sums.map(|sum| sum / sets as f64)
         };
         let [own, ours, common] = [0.0, SHRINKAGE, 1e9].map(f1);
-        assert!(
-            ours[0] > own[0] && ours[0] > common[0],
-            "macro: {own:?} {ours:?} {common:?}"
-        );
+        assert!(ours[0] > own[0] && ours[0] > common[0], "macro: {own:?} {ours:?} {common:?}");
         assert!(ours[1] > own[1], "micro: {own:?} {ours:?} {common:?}");
     }
 
@@ -523,12 +424,7 @@ mod tests {
         let drawn = Drawn::new(200, &PREVALENCES, 8);
         let points = choose(&drawn.scored());
         assert_eq!(points, choose(&drawn.reversed().scored()));
-        let noisy = |sign: f32| {
-            drawn
-                .probabilities
-                .iter()
-                .map(move |it| (it + sign * 1e-5).clamp(0.0, 1.0))
-        };
+        let noisy = |sign: f32| drawn.probabilities.iter().map(move |it| (it + sign * 1e-5).clamp(0.0, 1.0));
         for point in points.iter().filter(|it| it.name != "balanced") {
             let decide = |probabilities: Vec<f32>| -> Vec<Vec<usize>> {
                 let rows = probabilities.chunks(PREVALENCES.len());
@@ -542,11 +438,8 @@ mod tests {
 
     #[test]
     fn decides_at_or_above_the_threshold() {
-        let point = OperatingPoint {
-            name: "test".to_owned(),
-            description: String::new(),
-            thresholds: vec![0.5, 0.25, 0.75],
-        };
+        let point =
+            OperatingPoint { name: "test".to_owned(), description: String::new(), thresholds: vec![0.5, 0.25, 0.75] };
         let cases: [([f32; 3], &[usize]); 4] = [
             ([0.5, 0.25, 0.75], &[0, 1, 2]),
             ([0.499_999_97, 0.25, 1.0], &[1, 2]),

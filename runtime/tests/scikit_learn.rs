@@ -30,16 +30,10 @@ fn figures_equal_those_of_scikit_learn() {
     let answers: Cases<Value> = read("answers.json");
     let probabilities = scores.probabilities.concat();
     let mut differences = Vec::new();
-    let cases = [
-        ("complete", scores.labels.complete, answers.complete),
-        ("partial", scores.labels.partial, answers.partial),
-    ];
+    let cases =
+        [("complete", scores.labels.complete, answers.complete), ("partial", scores.labels.partial, answers.partial)];
     for (name, labels, answer) in cases {
-        let scored = Scored {
-            genres: &scores.genres,
-            probabilities: &probabilities,
-            labels: &labels.concat(),
-        };
+        let scored = Scored { genres: &scores.genres, probabilities: &probabilities, labels: &labels.concat() };
         let evaluation = evaluate(&scored, &scores.thresholds, None);
         let ours = serde_json::to_value(&evaluation).unwrap();
         compare(name, &ours, &answer, &mut differences);
@@ -62,9 +56,7 @@ fn read<T: DeserializeOwned>(name: &str) -> T {
 /// Notes where two JSON values differ: in structure, in text, or by more than the tolerance in a number.
 fn compare(place: &str, ours: &Value, theirs: &Value, differences: &mut Vec<String>) {
     match (ours, theirs) {
-        (Value::Object(a), Value::Object(b))
-            if a.keys().all(|key| b.contains_key(key)) && a.len() == b.len() =>
-        {
+        (Value::Object(a), Value::Object(b)) if a.keys().all(|key| b.contains_key(key)) && a.len() == b.len() => {
             for (key, value) in a {
                 compare(&format!("{place}.{key}"), value, &b[key], differences);
             }
@@ -74,8 +66,7 @@ fn compare(place: &str, ours: &Value, theirs: &Value, differences: &mut Vec<Stri
                 compare(&format!("{place}[{index}]"), a, b, differences);
             }
         }
-        (Value::Number(a), Value::Number(b))
-            if (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() <= TOLERANCE => {}
+        (Value::Number(a), Value::Number(b)) if (a.as_f64().unwrap() - b.as_f64().unwrap()).abs() <= TOLERANCE => {}
         _ if ours == theirs => {}
         _ => differences.push(format!("{place}: {ours}, but scikit-learn has {theirs}")),
     }

@@ -44,8 +44,7 @@ pub fn fit(
     let device = Device::flex().autodiff();
     device.seed(settings.seed);
     let mut model = Model::new(settings.architecture, train.genres.len(), &device);
-    let mut optimizer =
-        AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
+    let mut optimizer = AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
     let mut state = begin(run, train, validation)?;
     if !state.history.is_empty() {
         (model, optimizer) = run.load_last(&state, model, optimizer)?;
@@ -55,7 +54,8 @@ pub fn fit(
     let first = state.history.len();
     while state.history.len() < settings.schedule.epochs && !stands_still(&state, settings.patience) {
         let number = state.history.len() + 1;
-        let Some(epoch) = one_epoch(&mut model, &mut optimizer, settings, &state, [train, validation], workers, interrupted)
+        let Some(epoch) =
+            one_epoch(&mut model, &mut optimizer, settings, &state, [train, validation], workers, interrupted)
         else {
             return Ok(Ending::Interrupted);
         };

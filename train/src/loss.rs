@@ -23,7 +23,8 @@ mod tests {
 
     fn loss(logits: &[f32], targets: &[f32], mask: &[f32]) -> f32 {
         let device = Device::flex();
-        let tensor = |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &device);
+        let tensor =
+            |values: &[f32]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [1, values.len()]), &device);
         binary_cross_entropy(tensor(logits), tensor(targets), tensor(mask)).into_scalar::<f32>()
     }
 

@@ -177,9 +177,8 @@ impl Run {
     /// # Errors
     /// If no epoch is done.
     pub fn trained(&self) -> Result<State> {
-        self.state()?.ok_or_else(|| {
-            anyhow!("{}: has no epoch done yet; go on with `train fit --resume`", self.folder.display())
-        })
+        self.state()?
+            .ok_or_else(|| anyhow!("{}: has no epoch done yet; go on with `train fit --resume`", self.folder.display()))
     }
 
     /// The network with the weights of the best epoch, and the run's state.
@@ -190,7 +189,8 @@ impl Run {
         let state = self.trained()?;
         let path = self.best_path(state.best);
         let model = Model::new(self.settings()?.architecture, state.genres.len(), device);
-        let model = model.try_load_file(&path).map_err(|error| anyhow!("{}: cannot be read ({error})", path.display()))?;
+        let model =
+            model.try_load_file(&path).map_err(|error| anyhow!("{}: cannot be read ({error})", path.display()))?;
         Ok((model, state))
     }
 
@@ -198,9 +198,15 @@ impl Run {
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn load_last(&self, state: &State, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer)> {
+    pub fn load_last(
+        &self,
+        state: &State,
+        model: Model,
+        optimizer: ModuleOptimizer,
+    ) -> Result<(Model, ModuleOptimizer)> {
         let [model_path, optimizer_path] = self.last_paths(state.history.len());
-        let failed = |path: &Path, error: &dyn std::fmt::Display| anyhow!("{}: cannot be read ({error})", path.display());
+        let failed =
+            |path: &Path, error: &dyn std::fmt::Display| anyhow!("{}: cannot be read ({error})", path.display());
         let model = model.try_load_file(&model_path).map_err(|error| failed(&model_path, &error))?;
         let optimizer = optimizer.load(&optimizer_path).map_err(|error| failed(&optimizer_path, &error))?;
         Ok((model, optimizer))

@@ -130,7 +130,8 @@ fn print(out: &mut impl Write, record: Record, args: &Args) -> std::io::Result<(
     writeln!(out, "{bold}{}{bold:#}", record.path)?;
 
     let longest = record.genres.iter().map(|genre| genre.genre.chars().count()).max().unwrap_or(0);
-    let nearest = record.genres.iter().max_by(|a, b| (a.probability / a.threshold).total_cmp(&(b.probability / b.threshold)));
+    let nearest =
+        record.genres.iter().max_by(|a, b| (a.probability / a.threshold).total_cmp(&(b.probability / b.threshold)));
     let nearest = nearest.cloned();
     let mut genres = record.genres;
     select(&mut genres, args);
@@ -143,7 +144,10 @@ fn print(out: &mut impl Write, record: Record, args: &Args) -> std::io::Result<(
     if let (true, Some(nearest)) = (genres.is_empty(), nearest) {
         let GenreRecord { genre, probability, threshold } = nearest;
         let (probability, threshold) = (probability * 100.0, threshold * 100.0);
-        writeln!(out, "  {dim}no genre reaches its threshold; nearest: {genre} {probability:.1} % of {threshold:.1} %{dim:#}")?;
+        writeln!(
+            out,
+            "  {dim}no genre reaches its threshold; nearest: {genre} {probability:.1} % of {threshold:.1} %{dim:#}"
+        )?;
     }
     Ok(())
 }

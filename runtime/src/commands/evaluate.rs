@@ -51,11 +51,8 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         card.genres.join(", ")
     );
 
-    let probabilities: Vec<anyhow::Result<Vec<f32>>> = manifest
-        .posters
-        .par_iter()
-        .map(|labelled| Ok(network.classify(&poster::open(&labelled.path)?)?))
-        .collect();
+    let probabilities: Vec<anyhow::Result<Vec<f32>>> =
+        manifest.posters.par_iter().map(|labelled| Ok(network.classify(&poster::open(&labelled.path)?)?)).collect();
     let total = probabilities.len();
     let mut scored = Vec::with_capacity(total * card.genres.len());
     let mut readable = Vec::with_capacity(total);

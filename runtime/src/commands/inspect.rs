@@ -26,7 +26,11 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     writeln!(out, "{bold}{}{bold:#}  {}", card.name, network.fingerprint())?;
     writeln!(out, "{}\n", card.description)?;
     let input = &card.input;
-    writeln!(out, "input         {} x {} pixels, RGB, stretched, mean {:?}, std {:?}", input.width, input.height, input.mean, input.std)?;
+    writeln!(
+        out,
+        "input         {} x {} pixels, RGB, stretched, mean {:?}, std {:?}",
+        input.width, input.height, input.mean, input.std
+    )?;
     writeln!(out, "architecture  {}", card.training.architecture)?;
     for (data, posters) in &card.training.data {
         writeln!(out, "trained on    {data}: {posters} posters")?;

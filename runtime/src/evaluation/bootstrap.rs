@@ -18,10 +18,7 @@ pub struct Bootstrap {
 
 impl Default for Bootstrap {
     fn default() -> Self {
-        Self {
-            resamples: 1000,
-            seed: 0,
-        }
+        Self { resamples: 1000, seed: 0 }
     }
 }
 
@@ -39,15 +36,8 @@ pub struct Intervals {
 
 impl Bootstrap {
     /// `averages` is given how often each of the `posters` counts.
-    pub(super) fn intervals(
-        self,
-        posters: usize,
-        averages: impl Fn(&[usize]) -> Averages + Sync,
-    ) -> Intervals {
-        assert!(
-            self.resamples > 0,
-            "a bootstrap needs at least one resample"
-        );
+    pub(super) fn intervals(self, posters: usize, averages: impl Fn(&[usize]) -> Averages + Sync) -> Intervals {
+        assert!(self.resamples > 0, "a bootstrap needs at least one resample");
         let mut resampled: Vec<Averages> = (0..self.resamples)
             .into_par_iter()
             .map(|resample| {
@@ -67,11 +57,7 @@ impl Bootstrap {
             *figure(&mut low) = percentile(&values, 0.025);
             *figure(&mut high) = percentile(&values, 0.975);
         }
-        Intervals {
-            bootstrap: self,
-            low,
-            high,
-        }
+        Intervals { bootstrap: self, low, high }
     }
 }
 
@@ -106,10 +92,7 @@ pub(super) fn figures() -> [Figure; 20] {
 /// Of ascending values, with linear interpolation between neighbours (numpy's default).
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
-    let (below, above) = (
-        sorted[place.floor() as usize],
-        sorted[place.ceil() as usize],
-    );
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     below + (above - below) * place.fract()
 }
 
@@ -121,37 +104,22 @@ mod tests {
 
     #[test]
     fn intervals_enclose_the_figures_and_narrow_with_more_posters() {
-        let bootstrap = Some(Bootstrap {
-            resamples: 200,
-            seed: 5,
-        });
-        let [mut few, mut many] = [150, 2400].map(|posters| {
-            evaluate(
-                &Drawn::new(posters, &PREVALENCES[..5], 4).scored(),
-                &[0.3; 5],
-                bootstrap,
-            )
-        });
-        let width = |intervals: &mut Intervals, figure: Figure| {
-            *figure(&mut intervals.high) - *figure(&mut intervals.low)
-        };
+        let bootstrap = Some(Bootstrap { resamples: 200, seed: 5 });
+        let [mut few, mut many] = [150, 2400]
+            .map(|posters| evaluate(&Drawn::new(posters, &PREVALENCES[..5], 4).scored(), &[0.3; 5], bootstrap));
+        let width =
+            |intervals: &mut Intervals, figure: Figure| *figure(&mut intervals.high) - *figure(&mut intervals.low);
         for (number, figure) in figures().into_iter().enumerate() {
             for evaluation in [&mut few, &mut many] {
                 let value = *figure(&mut evaluation.averages);
                 let intervals = evaluation.intervals.as_mut().unwrap();
                 let (low, high) = (*figure(&mut intervals.low), *figure(&mut intervals.high));
-                assert!(
-                    low <= value && value <= high,
-                    "figure {number}: {value} [{low}, {high}]"
-                );
+                assert!(low <= value && value <= high, "figure {number}: {value} [{low}, {high}]");
             }
             let few = width(few.intervals.as_mut().unwrap(), figure);
             let many = width(many.intervals.as_mut().unwrap(), figure);
             // Sixteen times the posters: a quarter of the width.
-            assert!(
-                (2.0..8.0).contains(&(few / many)),
-                "figure {number}: {few} {many}"
-            );
+            assert!((2.0..8.0).contains(&(few / many)), "figure {number}: {few} {many}");
         }
     }
 
@@ -159,14 +127,8 @@ mod tests {
     fn the_seed_alone_decides() {
         let drawn = Drawn::new(60, &PREVALENCES, 6);
         let intervals = |seed, threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let bootstrap = Some(Bootstrap {
-                resamples: 50,
-                seed,
-            });
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let bootstrap = Some(Bootstrap { resamples: 50, seed });
             pool.install(|| evaluate(&drawn.scored(), &[0.3; 7], bootstrap).intervals)
         };
         assert_eq!(intervals(1, 1), intervals(1, 3));

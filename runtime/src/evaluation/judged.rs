@@ -1,8 +1,6 @@
 //! Every poster judged once, and from that the averages for any weighting of the posters.
 
-use super::{
-    Averages, BASELINE_PRECISION, Confusion, MIN_SUPPORT, PrecisionRecall, Ranking, Scored,
-};
+use super::{Averages, BASELINE_PRECISION, Confusion, MIN_SUPPORT, PrecisionRecall, Ranking, Scored};
 use super::{ranking, ratio};
 
 /// What does not depend on how often each poster counts, worked out once: sorting is the dear part, and with it out
@@ -40,15 +38,11 @@ impl<'a> Judged<'a> {
             .chunks_exact(genres)
             .zip(scored.probabilities.chunks_exact(genres))
             .zip(scored.labels.chunks_exact(genres))
-            .map(|((predicted, probabilities), labels)| {
-                PosterFigures::new(predicted, probabilities, labels)
-            })
+            .map(|((predicted, probabilities), labels)| PosterFigures::new(predicted, probabilities, labels))
             .collect();
         let rankings: Vec<_> = (0..genres).map(|g| Ranking::of_genre(scored, g)).collect();
         Self {
-            macro_genres: (0..genres)
-                .filter(|&g| rankings[g].positives() >= MIN_SUPPORT)
-                .collect(),
+            macro_genres: (0..genres).filter(|&g| rankings[g].positives() >= MIN_SUPPORT).collect(),
             pooled: Ranking::of_all_genres(scored),
             scored,
             predicted,
@@ -61,16 +55,12 @@ impl<'a> Judged<'a> {
     pub(super) fn averages(&self, weights: &[usize]) -> Averages {
         let confusions = self.confusions(weights);
         let per_genre: Vec<_> = confusions.iter().map(|it| it.precision_recall()).collect();
-        let all = confusions
-            .iter()
-            .copied()
-            .fold(Confusion::default(), Confusion::merge);
+        let all = confusions.iter().copied().fold(Confusion::default(), Confusion::merge);
         let posters: Vec<_> = (self.posters.iter().zip(weights))
             .filter_map(|(poster, &weight)| Some((poster.as_ref()?, weight as f64)))
             .collect();
-        let over_posters = |figure: fn(&PosterFigures) -> f64| {
-            mean(posters.iter().map(|(poster, w)| (figure(poster), *w)))
-        };
+        let over_posters =
+            |figure: fn(&PosterFigures) -> f64| mean(posters.iter().map(|(poster, w)| (figure(poster), *w)));
         // A resample may hold no positive of a rare genre: its average precision is then left out of the mean.
         let over_rankings = |figure: fn(&Ranking, &[usize]) -> Option<f64>| {
             let genres = self.macro_genres.iter();
@@ -85,17 +75,11 @@ impl<'a> Judged<'a> {
             samples: PrecisionRecall::mean(posters.iter().map(|(poster, w)| (poster.decided, *w))),
             mean_average_precision: over_rankings(|it, w| ranking::average_precision(it.cuts(w))),
             mean_roc_auc: over_rankings(|it, w| ranking::roc_auc(it.cuts(w))),
-            micro_average_precision: ranking::average_precision(self.pooled.cuts(weights))
-                .unwrap_or(0.0),
-            recall_at_baseline_precision: ranking::recall_at_precision(
-                self.pooled.cuts(weights),
-                BASELINE_PRECISION,
-            ),
+            micro_average_precision: ranking::average_precision(self.pooled.cuts(weights)).unwrap_or(0.0),
+            recall_at_baseline_precision: ranking::recall_at_precision(self.pooled.cuts(weights), BASELINE_PRECISION),
             hamming_loss: ratio(all.wrong(), all.known()),
             subset_accuracy: over_posters(|it| f64::from(it.all_right)),
-            one_error: mean(
-                (posters.iter()).filter_map(|(it, w)| Some((f64::from(it.top_wrong?), *w))),
-            ),
+            one_error: mean((posters.iter()).filter_map(|(it, w)| Some((f64::from(it.top_wrong?), *w)))),
             coverage: over_posters(|it| it.coverage as f64),
         }
     }
@@ -104,9 +88,7 @@ impl<'a> Judged<'a> {
     pub(super) fn confusions(&self, weights: &[usize]) -> Vec<Confusion> {
         let genres = self.scored.genres.len();
         let mut confusions = vec![Confusion::default(); genres];
-        for (pair, (label, &predicted)) in
-            (self.scored.labels.iter().zip(&self.predicted)).enumerate()
-        {
+        for (pair, (label, &predicted)) in (self.scored.labels.iter().zip(&self.predicted)).enumerate() {
             if let Some(positive) = *label {
                 confusions[pair % genres].add(positive, predicted, weights[pair / genres]);
             }
@@ -146,17 +128,12 @@ impl PosterFigures {
             }
         }
         let (_, top_right) = top?;
-        let known = probabilities
-            .iter()
-            .zip(labels)
-            .filter(|(_, label)| label.is_some());
+        let known = probabilities.iter().zip(labels).filter(|(_, label)| label.is_some());
         Some(Self {
             decided: confusion.precision_recall(),
             all_right: confusion.wrong() == 0,
             top_wrong: (confusion.support() > 0).then_some(!top_right),
-            coverage: known
-                .filter(|(probability, _)| **probability >= lowest_true)
-                .count(),
+            coverage: known.filter(|(probability, _)| **probability >= lowest_true).count(),
         })
     }
 }
@@ -173,8 +150,7 @@ impl PrecisionRecall {
 
 /// Mean of (value, weight) pairs.
 fn mean(weighted: impl Iterator<Item = (f64, f64)>) -> f64 {
-    let (sum, weights) = weighted.fold((0.0, 0.0), |(sum, weights), (value, weight)| {
-        (sum + value * weight, weights + weight)
-    });
+    let (sum, weights) =
+        weighted.fold((0.0, 0.0), |(sum, weights), (value, weight)| (sum + value * weight, weights + weight));
     if weights == 0.0 { 0.0 } else { sum / weights }
 }

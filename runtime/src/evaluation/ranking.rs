@@ -23,10 +23,7 @@ pub(crate) struct Cut {
 
 impl Ranking {
     pub(crate) fn of_genre(scored: &Scored, genre: usize) -> Self {
-        Self::of_pairs(
-            scored,
-            (genre..scored.labels.len()).step_by(scored.genres.len()),
-        )
+        Self::of_pairs(scored, (genre..scored.labels.len()).step_by(scored.genres.len()))
     }
 
     pub(crate) fn of_all_genres(scored: &Scored) -> Self {
@@ -61,11 +58,7 @@ impl Ranking {
                 predicted += weights[pair.poster];
                 true_positives += weights[pair.poster] * usize::from(pair.positive);
             }
-            Cut {
-                score: tied[0].score,
-                true_positives,
-                predicted,
-            }
+            Cut { score: tied[0].score, true_positives, predicted }
         })
     }
 }

@@ -6,12 +6,8 @@ impl Evaluation {
     /// The figures as aligned text with three decimals: a row per genre, then the averages with their intervals.
     /// A figure that is not defined is shown as `-`.
     pub fn table(&self) -> String {
-        let blocks = [
-            align(&self.genre_rows()),
-            align(&self.average_rows()),
-            align(&self.summary_rows()),
-            self.notes(),
-        ];
+        let blocks =
+            [align(&self.genre_rows()), align(&self.average_rows()), align(&self.summary_rows()), self.notes()];
         blocks.join("\n")
     }
 
@@ -21,10 +17,8 @@ impl Evaluation {
         head.extend((1..=self.genres.len()).map(|number| number.to_string()));
         let mut rows = vec![head];
         for (index, (figures, counts)) in self.genres.iter().zip(&self.confused_with).enumerate() {
-            let mut row = vec![
-                format!("{:2} {}", index + 1, figures.genre),
-                figures.confusion.false_negatives.to_string(),
-            ];
+            let mut row =
+                vec![format!("{:2} {}", index + 1, figures.genre), figures.confusion.false_negatives.to_string()];
             row.extend(counts.iter().enumerate().map(|(other, count)| match count {
                 _ if other == index => "-".to_owned(),
                 0 => ".".to_owned(),
@@ -82,9 +76,7 @@ impl Evaluation {
             ]
         };
         vec![
-            ["average", "precision", "recall", "F1"]
-                .map(String::from)
-                .to_vec(),
+            ["average", "precision", "recall", "F1"].map(String::from).to_vec(),
             row("micro", |it| it.micro),
             row("macro", |it| it.macro_),
             row("weighted", |it| it.weighted),
@@ -93,8 +85,7 @@ impl Evaluation {
     }
 
     fn summary_rows(&self) -> Vec<Vec<String>> {
-        let row =
-            |name: &str, of: fn(&Averages) -> f64| vec![name.to_owned(), self.with_interval(of)];
+        let row = |name: &str, of: fn(&Averages) -> f64| vec![name.to_owned(), self.with_interval(of)];
         let at_precision = format!("recall at precision {BASELINE_PRECISION}");
         vec![
             row("mean average precision", |it| it.mean_average_precision),
@@ -113,11 +104,7 @@ impl Evaluation {
             "Macro and mean figures go over the genres with a support of at least {MIN_SUPPORT} ({} of {}): {}.\n",
             self.macro_genres.len(),
             self.genres.len(),
-            if self.macro_genres.is_empty() {
-                "none".to_owned()
-            } else {
-                self.macro_genres.join(", ")
-            },
+            if self.macro_genres.is_empty() { "none".to_owned() } else { self.macro_genres.join(", ") },
         );
         if let Some(intervals) = &self.intervals {
             notes += &format!(
@@ -131,11 +118,7 @@ impl Evaluation {
     fn with_interval(&self, of: impl Fn(&Averages) -> f64) -> String {
         let value = decimals(of(&self.averages));
         match &self.intervals {
-            Some(it) => format!(
-                "{value} [{}, {}]",
-                decimals(of(&it.low)),
-                decimals(of(&it.high))
-            ),
+            Some(it) => format!("{value} [{}, {}]", decimals(of(&it.low)), decimals(of(&it.high))),
             None => value,
         }
     }
@@ -147,12 +130,7 @@ fn decimals(value: f64) -> String {
 
 /// One line per row: the first column left-aligned, the others right-aligned, two spaces between them.
 fn align(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let mut text = String::new();
     for row in rows {

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let settings = run.settings()?;
     let (model, state) = run.best(&Device::flex())?;
     let card = card(args, &run, &settings, &state)?;
-    let bytes = export::to_onnx(&model, &card)?;
+    let bytes = export::to_onnx(model, &card)?;
 
     let sources: Vec<&Source> = if args.gate.is_empty() {
         settings.validation.iter().chain(&settings.train).collect()
@@ -69,6 +69,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             break;
         }
     }
+    let (model, _) = run.best(&Device::flex())?;
     let parity = export::prove(&bytes, &model, &sets)?;
     write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     anstream::println!(
@@ -86,7 +87,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
 fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Card> {
     let data: BTreeMap<String, usize> = [
         (settings.train.iter().map(data_name).collect::<Vec<_>>().join(" + "), state.train.1),
-        (format!("{} (validation)", settings.validation.iter().map(data_name).collect::<Vec<_>>().join(" + ")), state.validation.1),
+        (
+            format!("{} (validation)", settings.validation.iter().map(data_name).collect::<Vec<_>>().join(" + ")),
+            state.validation.1,
+        ),
     ]
     .into();
     let mut public = serde_json::to_value(settings)?;
@@ -104,7 +108,11 @@ fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Ca
         genres: state.genres.clone(),
         input: settings.input.clone(),
         operating_points: run.operating_points()?,
-        training: Training { architecture: format!("{:?}", settings.architecture).to_lowercase(), data, settings: public },
+        training: Training {
+            architecture: format!("{:?}", settings.architecture).to_lowercase(),
+            data,
+            settings: public,
+        },
         figures: run.figures()?,
     })
 }

@@ -49,11 +49,11 @@ struct SettingsArgs {
     architecture: Architecture,
 
     /// Width of the network's input in pixels
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 64)]
     width: u32,
 
     /// Height of the network's input in pixels
-    #[arg(long, default_value_t = 144)]
+    #[arg(long, default_value_t = 96)]
     height: u32,
 
     /// Passes over the posters
@@ -65,7 +65,7 @@ struct SettingsArgs {
     batch_size: usize,
 
     /// Highest learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
 
     /// How the learning rate falls
@@ -77,7 +77,7 @@ struct SettingsArgs {
     warmup: f64,
 
     /// Decoupled weight decay; 0 is plain Adam
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.02)]
     weight_decay: f64,
 
     /// Never mirror a poster
@@ -102,7 +102,10 @@ impl SettingsArgs {
         ensure!(self.width >= 32 && self.height >= 32, "the input must be at least 32 x 32 pixels");
         ensure!(self.epochs > 0 && self.batch_size > 0, "epochs and batch size must be at least 1");
         ensure!((0.0..1.0).contains(&self.crop), "--crop must be at least 0 and less than 1");
-        ensure!(self.learning_rate > 0.0 && self.warmup >= 0.0, "the learning rate must be positive, the warm-up not negative");
+        ensure!(
+            self.learning_rate > 0.0 && self.warmup >= 0.0,
+            "the learning rate must be positive, the warm-up not negative"
+        );
         Ok(Settings {
             train: self.train.clone(),
             validation: self.validation.clone(),
@@ -152,7 +155,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Ending::Finished => {}
         Ending::Interrupted => {
             let done = run.state()?.map_or(0, |state| state.history.len());
-            anstream::eprintln!("interrupted; {done} epochs are kept, go on with: train fit --resume --run {}", run.folder().display());
+            anstream::eprintln!(
+                "interrupted; {done} epochs are kept, go on with: train fit --resume --run {}",
+                run.folder().display()
+            );
             return Ok(Outcome::Interrupted);
         }
     }

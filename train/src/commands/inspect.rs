@@ -51,7 +51,11 @@ fn print(manifest: &Manifest, unreadable: usize) -> Result<()> {
     let (support, unknown) = (manifest.support(), manifest.count(None));
     let posters = manifest.posters.len();
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{bold}{posters}{bold:#} posters, {unreadable} of them cannot be read, {} genres\n", manifest.genres.len())?;
+    writeln!(
+        out,
+        "{bold}{posters}{bold:#} posters, {unreadable} of them cannot be read, {} genres\n",
+        manifest.genres.len()
+    )?;
 
     let longest = manifest.genres.iter().map(|genre| genre.chars().count()).max().unwrap_or(0).max(5);
     writeln!(out, "{bold}{:longest$}  {:>7}  {:>7}  {:>7}  share of known{bold:#}", "genre", "yes", "no", "unknown")?;
@@ -64,7 +68,11 @@ fn print(manifest: &Manifest, unreadable: usize) -> Result<()> {
         let bar = "█".repeat((share(genre) / largest * BAR as f64).ceil() as usize);
         let name = &manifest.genres[genre];
         let percent = share(genre) * 100.0;
-        writeln!(out, "{name:longest$}  {yes:>7}  {:>7}  {unknown:>7}  {percent:5.1} % {green}{bar}{green:#}", posters - yes - unknown)?;
+        writeln!(
+            out,
+            "{name:longest$}  {yes:>7}  {:>7}  {unknown:>7}  {percent:5.1} % {green}{bar}{green:#}",
+            posters - yes - unknown
+        )?;
     }
 
     let known = |labels: &[Option<bool>], wanted| labels.iter().filter(|label| **label == wanted).count();

@@ -84,8 +84,10 @@ fn split(args: &Args) -> Result<Outcome> {
     let parts = stratify(&posters, &groups, &shares, args.seed);
 
     for (part, path) in paths.iter().enumerate() {
-        let own: Vec<&LabelledPoster> = posters.iter().zip(&parts).filter(|(_, p)| **p == part).map(|(poster, _)| poster).collect();
-        write(path, &args.out, &manifest.genres, &own).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let own: Vec<&LabelledPoster> =
+            posters.iter().zip(&parts).filter(|(_, p)| **p == part).map(|(poster, _)| poster).collect();
+        write(path, &args.out, &manifest.genres, &own)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
         anstream::println!("{}: {} posters", path.display(), own.len());
     }
     anstream::println!("{twins} posters are near-identical to another one and were kept in its part");
@@ -113,14 +115,20 @@ fn check(sources: &[Source]) -> Result<Outcome> {
                     let distance = duplicates::distance(hash, other_hash);
                     if distance <= NEAR {
                         pairs += 1;
-                        anstream::println!("{} and {}: {distance} of 256 bits differ", poster.path.display(), other.path.display());
+                        anstream::println!(
+                            "{} and {}: {distance} of 256 bits differ",
+                            poster.path.display(),
+                            other.path.display()
+                        );
                     }
                 }
             }
         }
     }
     if pairs > 0 {
-        bail!("{pairs} pairs of near-identical posters lie in different parts; remove one of each, or split again with `train split`");
+        bail!(
+            "{pairs} pairs of near-identical posters lie in different parts; remove one of each, or split again with `train split`"
+        );
     }
     anstream::println!("no poster of a part is near-identical to one of another part");
     Ok(outcome)

@@ -54,7 +54,12 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
 
     let evaluation = manifest.evaluate(&probabilities, &points[0].thresholds, Some(Bootstrap::default()));
     run.save_figures("validation", &evaluation)?;
-    anstream::println!("\nepoch {} of {} on validation, operating point \"{}\":", state.best, state.history.len(), points[0].name);
+    anstream::println!(
+        "\nepoch {} of {} on validation, operating point \"{}\":",
+        state.best,
+        state.history.len(),
+        points[0].name
+    );
     anstream::println!("{}", evaluation.table());
     Ok(())
 }

@@ -40,9 +40,12 @@ impl Augmentation {
         let mut view = vec![0; pixels.len()];
         let source = ImageRef::new(width, height, pixels, PixelType::U8x3).expect("pixels fit the size");
         let mut target = Image::from_slice_u8(width, height, &mut view, PixelType::U8x3).expect("pixels fit the size");
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .crop(left, top, kept_width, kept_height);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+            left,
+            top,
+            kept_width,
+            kept_height,
+        );
         Resizer::new().resize(&source, &mut target, &options).expect("the crop lies inside the picture");
         view
     }
@@ -78,7 +81,8 @@ mod tests {
     #[test]
     fn a_view_depends_on_nothing_but_the_seed_and_stays_close() {
         let (width, height) = (24, 36);
-        let pixels: Vec<u8> = (0..width * height).flat_map(|i| [(i % width * 10) as u8, (i / width * 7) as u8, 9]).collect();
+        let pixels: Vec<u8> =
+            (0..width * height).flat_map(|i| [(i % width * 10) as u8, (i / width * 7) as u8, 9]).collect();
         let augmentation = Augmentation { flip: false, crop: 0.2 };
         let view = |seed| augmentation.apply(&pixels, width, height, &mut Pcg64::seed_from_u64(seed));
         assert_eq!(view(1), view(1));

@@ -89,7 +89,9 @@ pub fn load(posters: Vec<LabelledPoster>, input: &Input, folder: &Path) -> Resul
     for (index, poster) in present.into_iter().enumerate() {
         if decoded[index] == 1 { readable.push(poster) } else { damaged.push(poster) }
     }
-    unreadable.extend(damaged.par_iter().filter_map(|poster| Some(poster::open(&poster.path).err()?.to_string())).collect::<Vec<_>>());
+    unreadable.extend(
+        damaged.par_iter().filter_map(|poster| Some(poster::open(&poster.path).err()?.to_string())).collect::<Vec<_>>(),
+    );
     Ok(PixelCache { pixels: Pixels { map, poster_len, places }, posters: readable, unreadable, key })
 }
 
@@ -101,7 +103,9 @@ fn write(posters: &[LabelledPoster], input: &Input, folder: &Path, path: &Path) 
         let pictures: Vec<_> = chunk
             .par_iter()
             .progress_with(bar.clone())
-            .map(|poster| poster::open(&poster.path).ok().map(|picture| poster::resize(&picture, input.width, input.height)))
+            .map(|poster| {
+                poster::open(&poster.path).ok().map(|picture| poster::resize(&picture, input.width, input.height))
+            })
             .collect();
         for picture in pictures {
             decoded.push(u8::from(picture.is_some()));

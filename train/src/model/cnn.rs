@@ -4,7 +4,9 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig, PaddingConfig2d,
+};
 use burn::tensor::{Device, Tensor, activation::relu};
 
 /// The sizes of a [`Cnn`].
@@ -12,48 +14,65 @@ use burn::tensor::{Device, Tensor, activation::relu};
 pub struct CnnConfig {
     /// The number of genres.
     pub genres: usize,
-    /// Channels after each stage; each stage halves width and height.
-    #[config(default = "vec![32, 64, 128, 192, 256]")]
-    pub channels: Vec<usize>,
-    /// Units of the dense layer before the last.
-    #[config(default = 256)]
-    pub hidden: usize,
+    /// Channels of the convolutions of each stage.
+    #[config(default = "vec![vec![24], vec![48, 96], vec![160, 160]]")]
+    pub stages: Vec<Vec<usize>>,
     /// The part of the features that each step leaves out.
     #[config(default = 0.3)]
     pub dropout: f64,
 }
 
-/// Stages of convolution, batch normalisation, ReLU and max-pooling, the mean of what is left over the picture, and two
-/// dense layers.
+/// Stages of convolutions with max-pooling between them, the mean of what is left over the picture, dropout, and a dense
+/// layer.
+///
+/// The very first convolution takes every other pixel: at full resolution it would cost more than all others together
+/// and bring nothing that shows.
 #[derive(Module, Debug)]
 pub struct Cnn {
     stages: Vec<Stage>,
+    pool: MaxPool2d,
     mean: AdaptiveAvgPool2d,
     dropout: Dropout,
-    hidden: Linear,
     genres: Linear,
 }
 
-/// A 3 x 3 convolution, then half the width and height.
+/// Convolutions at one resolution.
 #[derive(Module, Debug)]
-pub struct Stage {
+struct Stage {
+    layers: Vec<Layer>,
+}
+
+/// A 3 x 3 convolution with batch normalisation (Ioffe and Szegedy, 2015) and ReLU.
+#[derive(Module, Debug)]
+struct Layer {
     conv: Conv2d,
     norm: BatchNorm,
-    pool: MaxPool2d,
 }
 
 impl CnnConfig {
     /// A network with fresh weights.
+    ///
+    /// # Panics
+    /// If there is no convolution.
     pub fn init(&self, device: &Device) -> Cnn {
-        let inputs = [3].into_iter().chain(self.channels.iter().copied());
-        let stages = inputs.zip(&self.channels).map(|(input, &output)| Stage::new(input, output, device)).collect();
-        let features = self.channels.last().copied().unwrap_or(3);
+        let mut channels = 3;
+        let mut stride = 2;
+        let mut stages = Vec::new();
+        for stage in &self.stages {
+            let mut layers = Vec::new();
+            for &outputs in stage {
+                layers.push(Layer::new(channels, outputs, stride, device));
+                (channels, stride) = (outputs, 1);
+            }
+            stages.push(Stage { layers });
+        }
+        assert_eq!(stride, 1, "there must be a convolution");
         Cnn {
             stages,
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
             dropout: DropoutConfig::new(self.dropout).init(),
-            hidden: LinearConfig::new(features, self.hidden).init(device),
-            genres: LinearConfig::new(self.hidden, self.genres).init(device),
+            genres: LinearConfig::new(channels, self.genres).init(device),
         }
     }
 }
@@ -65,28 +84,30 @@ impl Cnn {
     /// - posters: `[N, 3, height, width]`
     /// - logits: `[N, G]`
     pub fn forward(&self, posters: Tensor<4>) -> Tensor<2> {
-        let features = self.stages.iter().fold(posters, |features, stage| stage.forward(features));
+        let mut features = posters;
+        for (index, stage) in self.stages.iter().enumerate() {
+            if index > 0 {
+                features = self.pool.forward(features);
+            }
+            features = stage.layers.iter().fold(features, |features, layer| layer.forward(features));
+        }
         let features: Tensor<2> = self.mean.forward(features).flatten(1, 3);
-        let hidden = relu(self.hidden.forward(self.dropout.forward(features)));
-        self.genres.forward(self.dropout.forward(hidden))
+        self.genres.forward(self.dropout.forward(features))
     }
 }
 
-impl Stage {
-    fn new(input: usize, output: usize, device: &Device) -> Self {
-        let conv = Conv2dConfig::new([input, output], [3, 3])
-            .with_padding(PaddingConfig2d::Same)
+impl Layer {
+    fn new(inputs: usize, outputs: usize, stride: usize, device: &Device) -> Self {
+        let conv = Conv2dConfig::new([inputs, outputs], [3, 3])
+            .with_stride([stride, stride])
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
             // Batch normalisation brings its own.
             .with_bias(false)
             .with_initializer(Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false });
-        Self {
-            conv: conv.init(device),
-            norm: BatchNormConfig::new(output).init(device),
-            pool: MaxPool2dConfig::new([2, 2]).init(),
-        }
+        Self { conv: conv.init(device), norm: BatchNormConfig::new(outputs).init(device) }
     }
 
     fn forward(&self, features: Tensor<4>) -> Tensor<4> {
-        self.pool.forward(relu(self.norm.forward(self.conv.forward(features))))
+        relu(self.norm.forward(self.conv.forward(features)))
     }
 }

@@ -1,6 +1,8 @@
 //! From a trained network to one ONNX file, and the proof that both are the same.
 
-use std::collections::{HashMap, HashSet};
+mod encoding;
+mod names;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -11,7 +13,7 @@ use rayon::prelude::*;
 use runtime::card::Card;
 use runtime::network::Network;
 use runtime::poster::{self, Input};
-use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::prelude::Framework;
 
@@ -29,17 +31,20 @@ pub const TOLERANCE: f32 = 1e-4;
 /// The ONNX file of a network: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
 /// and the card.
 ///
-/// The exporter writes integer lists packed, which ONNX's proto2 schema does not; encoding them anew unpacked lets every
-/// reader in. Tensors and nodes get names of the module tree in place of numbers.
+/// Tensors and nodes get the names of the module tree in place of numbers, and the bytes are written as every reader of
+/// ONNX expects them.
+///
+/// The network is consumed: capturing it leaves the running statistics of its batch normalisation, which clones share, on
+/// the exporter's own device.
 ///
 /// # Errors
 /// If the network has an operation that cannot be exported, or the card is not consistent.
-pub fn to_onnx(model: &Model, card: &Card) -> Result<Vec<u8>> {
+pub fn to_onnx(model: Model, card: &Card) -> Result<Vec<u8>> {
     let (height, width) = (card.input.height as usize, card.input.width as usize);
     let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
     let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
     let raw = OnnxExporter::new()
-        .export_dynamic(model, sample(2), sample(3), &[InputSpec::new(axes)], |model: &Model, posters: Tensor<4>| {
+        .export_dynamic(&model, sample(2), sample(3), &[InputSpec::new(axes)], |model: &Model, posters: Tensor<4>| {
             sigmoid(model.forward(posters))
         })
         .map_err(|error| anyhow!("the network cannot be exported: {error}"))?;
@@ -48,69 +53,9 @@ pub fn to_onnx(model: &Model, card: &Card) -> Result<Vec<u8>> {
     proto.producer_name = "poster-genres".into();
     proto.producer_version = env!("CARGO_PKG_VERSION").into();
     proto.doc_string = card.description.clone();
-    rename(proto.graph.as_mut().context("the exporter made no graph")?)?;
+    names::rename(proto.graph.as_mut().context("the exporter made no graph")?)?;
     card.write(&mut proto)?;
-    Ok(proto.encode_to_vec())
-}
-
-/// Gives tensors and nodes names for people: `poster`, `probabilities`, and in between those of the module tree, such as
-/// `stages.0.conv.weight`.
-fn rename(graph: &mut GraphProto) -> Result<()> {
-    graph.name = "poster-genres".into();
-    // Tools infer the shapes in between; under new names the old list would say nothing.
-    graph.value_info.clear();
-    let [input] = graph.input.as_mut_slice() else { return Err(anyhow!("the graph must have one input")) };
-    let [output] = graph.output.as_mut_slice() else { return Err(anyhow!("the graph must have one output")) };
-    let mut names = HashMap::from([
-        (std::mem::replace(&mut input.name, "poster".into()), "poster".to_string()),
-        (std::mem::replace(&mut output.name, "probabilities".into()), "probabilities".to_string()),
-    ]);
-    let mut weights = HashSet::new();
-    for tensor in &mut graph.initializer {
-        // The first step of a path is the variant of `Model`.
-        let path = tensor.name.split_once('.').filter(|(variant, _)| variant.chars().all(char::is_alphanumeric));
-        if let Some((_, path)) = path {
-            let path = path.to_string();
-            weights.insert(path.clone());
-            names.insert(std::mem::replace(&mut tensor.name, path.clone()), path);
-        }
-    }
-
-    let mut taken = HashSet::new();
-    let mut module = String::new();
-    for node in &mut graph.node {
-        for input in &mut node.input {
-            if let Some(name) = names.get(input) {
-                input.clone_from(name);
-            }
-        }
-        let kind = node.op_type.to_lowercase();
-        let own = node.input.iter().find(|input| weights.contains(*input)).and_then(|path| path.rsplit_once('.'));
-        let mut name = match own {
-            Some((path, _)) => {
-                module = path.to_string();
-                path.to_string()
-            }
-            None => match module.rsplit_once('.') {
-                Some((parent, _)) => format!("{parent}.{kind}"),
-                None => kind.clone(),
-            },
-        };
-        if taken.contains(&name) {
-            name = format!("{name}.{kind}");
-        }
-        let unique = (2..).map(|n| format!("{name}.{n}"));
-        let name = [name.clone()].into_iter().chain(unique).find(|name| !taken.contains(name)).unwrap_or_default();
-        taken.insert(name.clone());
-        for (index, output) in node.output.iter_mut().enumerate() {
-            let new = names.entry(output.clone()).or_insert_with(|| {
-                if index == 0 { name.clone() } else { format!("{name}.{index}") }
-            });
-            output.clone_from(new);
-        }
-        node.name = name;
-    }
-    Ok(())
+    encoding::unpacked(&proto.encode_to_vec())
 }
 
 /// What the gate found.
@@ -142,11 +87,15 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
         .chunks(32)
         .flat_map(|chunk| fit::probabilities(&fit::forward(model, chunk.len(), chunk.concat(), input)))
         .collect();
-    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| network.probabilities(input)).collect::<TractResult<_>>()?;
+    let tract: Vec<Vec<f32>> =
+        inputs.par_iter().map(|input| network.probabilities(input)).collect::<TractResult<_>>()?;
     let mut largest = 0.0_f32;
     for (poster, (burn, tract)) in burn.chunks(genres).zip(&tract).enumerate() {
         let difference = difference(burn, tract);
-        ensure!(difference <= TOLERANCE, "poster {poster}: burn and tract differ by {difference}, more than {TOLERANCE}");
+        ensure!(
+            difference <= TOLERANCE,
+            "poster {poster}: burn and tract differ by {difference}, more than {TOLERANCE}"
+        );
         let point = &network.card().operating_points[0];
         ensure!(point.decide(burn) == point.decide(tract), "poster {poster}: burn and tract decide for other genres");
         largest = largest.max(difference);
@@ -161,7 +110,10 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
 /// The largest difference between two lists of probabilities of the same length.
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     // `max` would pass over a NaN, which must not pass for agreement.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest })
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |largest, d| if d > largest || d.is_nan() { d } else { largest })
 }
 
 fn gate_inputs(sets: &[Arc<PosterSet>], input: &Input) -> Vec<Vec<f32>> {

@@ -1,0 +1,66 @@
+//! Names for people in the exported graph.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Result, bail};
+use tract_onnx::pb::GraphProto;
+
+/// Gives tensors and nodes names for people: `poster`, `probabilities`, and in between those of the module tree, such as
+/// `stages.0.conv.weight`.
+pub(super) fn rename(graph: &mut GraphProto) -> Result<()> {
+    graph.name = "poster-genres".into();
+    // Tools infer the shapes in between; under new names the old list would say nothing.
+    graph.value_info.clear();
+    let [input] = graph.input.as_mut_slice() else { bail!("the graph must have one input") };
+    let [output] = graph.output.as_mut_slice() else { bail!("the graph must have one output") };
+    let mut names = HashMap::from([
+        (std::mem::replace(&mut input.name, "poster".into()), "poster".to_string()),
+        (std::mem::replace(&mut output.name, "probabilities".into()), "probabilities".to_string()),
+    ]);
+    let mut weights = HashSet::new();
+    for tensor in &mut graph.initializer {
+        // The first step of a path is the variant of `Model`.
+        let path = tensor.name.split_once('.').filter(|(variant, _)| variant.chars().all(char::is_alphanumeric));
+        if let Some((_, path)) = path {
+            let path = path.to_string();
+            weights.insert(path.clone());
+            names.insert(std::mem::replace(&mut tensor.name, path.clone()), path);
+        }
+    }
+
+    let mut taken = HashSet::new();
+    let mut module = String::new();
+    for node in &mut graph.node {
+        for input in &mut node.input {
+            if let Some(name) = names.get(input) {
+                input.clone_from(name);
+            }
+        }
+        let kind = node.op_type.to_lowercase();
+        let own = node.input.iter().find(|input| weights.contains(*input)).and_then(|path| path.rsplit_once('.'));
+        let mut name = match own {
+            Some((path, _)) => {
+                module = path.to_string();
+                path.to_string()
+            }
+            None => match module.rsplit_once('.') {
+                Some((parent, _)) => format!("{parent}.{kind}"),
+                None => kind.clone(),
+            },
+        };
+        if taken.contains(&name) {
+            name = format!("{name}.{kind}");
+        }
+        let unique = (2..).map(|n| format!("{name}.{n}"));
+        let name = [name.clone()].into_iter().chain(unique).find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(name.clone());
+        for (index, output) in node.output.iter_mut().enumerate() {
+            let new = names
+                .entry(output.clone())
+                .or_insert_with(|| if index == 0 { name.clone() } else { format!("{name}.{index}") });
+            output.clone_from(new);
+        }
+        node.name = name;
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The program `train` as a user calls it, from a CSV of drawn posters to an ONNX file that other tools can read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rten_tensor::prelude::*;
+use runtime::evaluation::{Bootstrap, Evaluation};
+use runtime::manifest::Manifest;
+use runtime::network::Network;
+use runtime::{poster, threshold};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
+    path.display().to_string()
+}
+
+/// A folder for runs and cache.
+struct Workshop(TempDir);
+
+impl Workshop {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fit(&self, run: &str, epochs: &str) -> Vec<String> {
+        let arguments = ["fit", &fixture("tiny/train.csv"), "--validation", &fixture("tiny/val.csv"), "--run", run];
+        let settings = ["--epochs", epochs, "--batch-size", "16", "--seed", "7"];
+        arguments.into_iter().chain(settings).map(str::to_string).collect()
+    }
+
+    /// The history of a run without what depends on the clock.
+    fn history(&self, run: &str) -> Vec<Vec<String>> {
+        let mut csv = csv::Reader::from_path(self.path(run) + "/history.csv").unwrap();
+        let kept: Vec<usize> = (csv.headers().unwrap().iter().enumerate())
+            .filter(|(_, name)| !["seconds", "posters_per_second", "waited"].contains(name))
+            .map(|(column, _)| column)
+            .collect();
+        csv.records()
+            .map(|row| kept.iter().map(|&column| row.as_ref().unwrap()[column].to_string()).collect())
+            .collect()
+    }
+}
+
+fn strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn from_a_csv_to_a_model_that_every_tool_can_read() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("run", "10")));
+    let validation: Evaluation =
+        serde_json::from_slice(&fs::read(workshop.path("run/figures/validation.json")).unwrap()).unwrap();
+    // Chance is the mean prevalence, about 0.36.
+    let learned = validation.averages.mean_average_precision;
+    assert!(learned > 0.7, "the network learned nothing: mAP {learned}");
+
+    let test = fixture("tiny/test.csv");
+    let by_burn = workshop.must(&["evaluate", &test, "--run", "run"]);
+    let printed = workshop.must(&["export", "model.onnx", "--run", "run"]);
+    assert!(printed.contains("burn and tract agree on 256 posters"), "{printed}");
+
+    let network = Network::open(Path::new(&workshop.path("model.onnx"))).unwrap();
+    let card = network.card();
+    assert_eq!(card.genres, ["Comedy", "Horror", "Romance", "Sci-Fi", "Western"]);
+    assert_eq!(card.figures.keys().collect::<Vec<_>>(), ["tiny-test", "validation"]);
+    assert!(!serde_json::to_string(&card.training).unwrap().contains(&fixture("")), "the card tells of this machine");
+
+    let manifest = Manifest::read(&[test.parse().unwrap()]).unwrap();
+    let inputs: Vec<Vec<f32>> = (manifest.posters.iter())
+        .map(|labelled| poster::tensor(&poster::open(&labelled.path).unwrap(), &card.input))
+        .collect();
+    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
+    let point = threshold::find(&card.operating_points, None).unwrap();
+    let figures = manifest.evaluate(&by_tract, &point.thresholds, Some(Bootstrap::default()));
+    assert_eq!(by_burn.trim_end(), figures.table().trim_end(), "burn and tract print other figures");
+
+    rten_agrees(&workshop.path("model.onnx"), &inputs, &by_tract, [card.input.height, card.input.width]);
+    python_agrees(&workshop, &inputs, &by_tract, [card.input.height, card.input.width]);
+}
+
+fn rten_agrees(model: &str, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+    let model = rten::Model::load(fs::read(model).unwrap()).unwrap();
+    let shape = [inputs.len(), 3, height as usize, width as usize];
+    let batch = rten_tensor::NdTensor::from_data(shape, inputs.concat());
+    let output: rten_tensor::NdTensor<f32, 2> = model.run_one(batch.into(), None).unwrap().try_into().unwrap();
+    let largest = output.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert_eq!(output.len(), expected.len());
+    assert!(largest <= 1e-4, "rten and tract differ by {largest}");
+}
+
+/// Lets Python's `onnx` check the file and ONNX Runtime run it, where Python has both.
+fn python_agrees(workshop: &Workshop, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+    let write = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        fs::write(workshop.path(name), bytes).unwrap();
+    };
+    write("inputs.f32", &inputs.concat());
+    write("expected.f32", expected);
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_onnx.py");
+    let output = Command::new(&python)
+        .arg(script)
+        .args(["model.onnx", "inputs.f32", "expected.f32", &height.to_string(), &width.to_string()])
+        .current_dir(workshop.0.path())
+        .output();
+    const MISSING: i32 = 77;
+    match output {
+        Err(error) => eprintln!("skipped: {python} cannot be started ({error})"),
+        Ok(output) if output.status.code() == Some(MISSING) => {
+            eprintln!("skipped: {}", String::from_utf8_lossy(&output.stdout).trim());
+        }
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            eprint!("{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_at_any_moment_ends_as_one_that_was_not() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("whole", "5")));
+    let undisturbed = workshop.history("whole");
+    assert_eq!(undisturbed.len(), 5);
+
+    let start = workshop.fit("killed", "5");
+    let mut arguments = strs(&start);
+    let mut kills = 0;
+    // Later and later, so that the run comes to its end; early kills strike before, in and between epochs.
+    for delay in [150, 400, 500, 650, 800, 1000] {
+        let mut child = workshop.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(delay));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if Path::new(&workshop.path("killed/settings.json")).exists() {
+            arguments = vec!["fit", "--resume", "--run", "killed"];
+        }
+    }
+    workshop.must(&arguments);
+    assert!(kills > 0, "no kill struck a running process");
+    assert_eq!(workshop.history("killed"), undisturbed);
+    let figures = |run: &str| fs::read_to_string(workshop.path(run) + "/figures/validation.json").unwrap();
+    assert_eq!(figures("killed"), figures("whole"));
+    let left: Vec<String> =
+        fs::read_dir(workshop.path("killed")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left.iter().filter(|name| name.starts_with("best-")).count(), 1, "{left:?}");
+    assert_eq!(left.iter().filter(|name| name.starts_with("epoch-")).count(), 2, "{left:?}");
+}
+
+#[test]
+fn ctrl_c_keeps_the_epochs_that_are_done() {
+    let workshop = Workshop::new();
+    let mut child = workshop
+        .command(&strs(&workshop.fit("run", "500")))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        thread::sleep(Duration::from_millis(100));
+        if Path::new(&workshop.path("run/history.csv")).exists() {
+            break;
+        }
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    workshop.must(&["tune", "--run", "run"]);
+    workshop.must(&["export", "model.onnx", "--run", "run"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("run", "1")));
+    let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
+    let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
+    let cases: [(&[&str], i32, &str); 11] = [
+        (&["inspect", &missing], 1, "gone-1.jpg: cannot be read"),
+        (&["inspect", &cell], 2, "bad-cell.csv, line 3: the cell of Horror is \"maybe\""),
+        (&["inspect", &fixture("broken/empty.csv")], 2, "empty.csv: holds no poster"),
+        (&["evaluate", &val], 2, "runs: holds no run"),
+        (&["evaluate", &val, "--run", "nowhere"], 2, "nowhere: is not a run's directory"),
+        (&["evaluate", &val, "--run", "run", "--operating-point", "bold"], 2, "no operating point \"bold\""),
+        (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
+        (&["export", "m.onnx", "--run", "run", "--gate", &missing], 2, "only 4 posters to compare"),
+        (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
+        (&["split", &train, "--parts", "a=0"], 2, "must be a positive number"),
+        (&["split", "--check", &train, &train], 2, "near-identical posters lie in different parts"),
+    ];
+    let mut problems = Vec::new();
+    for (arguments, status, message) in cases {
+        let output = workshop.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        if output.status.code() != Some(status) || !errors.contains(message) || errors.contains("panicked") {
+            problems.push(format!("{arguments:?}: {:?}, {errors}", output.status));
+        }
+    }
+    assert!(!Path::new(&workshop.path("m.onnx")).exists(), "a model that was not proved is left behind");
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_data() {
+    let workshop = Workshop::new();
+    fs::create_dir(workshop.path("Images")).unwrap();
+    for entry in fs::read_dir(fixture("tiny/Images")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, Path::new(&workshop.path("Images")).join(path.file_name().unwrap())).unwrap();
+    }
+    let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap();
+    fs::write(workshop.path("train.csv"), &text).unwrap();
+    fs::copy(fixture("tiny/val.csv"), workshop.path("val.csv")).unwrap();
+    workshop.must(&["fit", "train.csv", "--validation", "val.csv", "--epochs", "1"]);
+    let row = text.lines().nth(1).unwrap().to_string();
+    fs::write(workshop.path("train.csv"), text.replace(&format!("{row}\n"), "")).unwrap();
+    let output = workshop.run(&["fit", "--resume"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("have changed since the run began"));
+}
+
+#[test]
+fn split_makes_parts_that_check_finds_apart() {
+    let workshop = Workshop::new();
+    workshop.must(&[
+        "split",
+        &fixture("tiny/train.csv"),
+        "--parts",
+        "train=70,val=30",
+        "--out",
+        "parts",
+        "--seed",
+        "3",
+    ]);
+    let read = |name: &str| Manifest::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    let (train, val) = (read("parts/train.csv"), read("parts/val.csv"));
+    assert_eq!(train.posters.len() + val.posters.len(), 100);
+    assert!((25..=35).contains(&val.posters.len()), "{}", val.posters.len());
+    workshop.must(&["split", "--check", "parts/train.csv", "parts/val.csv"]);
+    let again = workshop.run(&["split", &fixture("tiny/train.csv"), "--parts", "train=70,val=30", "--out", "parts"]);
+    assert_eq!(again.status.code(), Some(2), "a part was overwritten");
+}
