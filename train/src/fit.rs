@@ -10,6 +10,7 @@ use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use runtime::poster::Input;
 
+use crate::average::blend;
 use crate::commands::{clock, progress_bar};
 use crate::data::PosterSet;
 use crate::data::batches::{Batches, Pass};
@@ -45,25 +46,27 @@ pub fn fit(
     device.seed(settings.seed);
     let mut model = Model::new(settings.architecture, train.genres.len(), &device);
     let mut optimizer = AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
+    let mut average = Model::new(settings.architecture, train.genres.len(), &device.clone().inner());
     let mut state = begin(run, train, validation)?;
-    if !state.history.is_empty() {
-        (model, optimizer) = run.load_last(&state, model, optimizer)?;
+    if state.history.is_empty() {
+        average = average.load_record(model.clone().into_record());
+    } else {
+        (model, average, optimizer) = run.load_last(&state, model, average, optimizer)?;
     }
 
     let start = Instant::now();
     let first = state.history.len();
     while state.history.len() < settings.schedule.epochs && !stands_still(&state, settings.patience) {
         let number = state.history.len() + 1;
-        let Some(epoch) =
-            one_epoch(&mut model, &mut optimizer, settings, &state, [train, validation], workers, interrupted)
-        else {
+        let learner = Learner { model: &mut model, average: &mut average, optimizer: &mut optimizer };
+        let Some(epoch) = one_epoch(learner, settings, &state, [train, validation], workers, interrupted) else {
             return Ok(Ending::Interrupted);
         };
         if state.best == 0 || epoch.validation_loss < state.history[state.best - 1].validation_loss {
             state.best = number;
         }
         state.history.push(epoch);
-        run.save(&state, &model, &optimizer)?;
+        run.save(&state, &model, &average, &optimizer)?;
         let left = (settings.schedule.epochs - number) as f64 / (number - first) as f64;
         report(&state, settings.schedule.epochs, start.elapsed().mul_f64(left));
     }
@@ -113,10 +116,16 @@ fn stands_still(state: &State, patience: Option<usize>) -> bool {
     patience.is_some_and(|patience| state.best > 0 && state.history.len() - state.best >= patience)
 }
 
+/// What changes with every step.
+struct Learner<'a> {
+    model: &'a mut Model,
+    average: &'a mut Model,
+    optimizer: &'a mut ModuleOptimizer,
+}
+
 /// One pass over the training posters and one over those for validation; nothing if interrupted.
 fn one_epoch(
-    model: &mut Model,
-    optimizer: &mut ModuleOptimizer,
+    Learner { model, average, optimizer }: Learner,
     settings: &Settings,
     state: &State,
     [train, validation]: [&Arc<PosterSet>; 2],
@@ -156,13 +165,14 @@ fn one_epoch(
         let gradients = GradientsParams::from_grads(loss.backward(), model);
         total_loss += f64::from(loss.into_scalar::<f32>());
         *model = optimizer.step(learning_rate, model.clone(), gradients);
+        *average = blend(average.clone(), &model.valid(), settings.average, done * steps + step);
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", total_loss / (step + 1) as f64));
     }
     bar.finish_and_clear();
     let training_seconds = start.elapsed().as_secs_f64();
 
-    let logits = logits(&model.valid(), validation, &settings.input, workers);
+    let logits = logits(average, validation, &settings.input, workers);
     let known = validation.manifest();
     let averages = known.evaluate(&probabilities(&logits), &vec![0.5; known.genres.len()], None).averages;
     Some(Epoch {

@@ -4,6 +4,7 @@
 //! loop and [`run`] the directory it leaves behind, [`export`] makes and proves the ONNX file. Preprocessing,
 //! thresholds, evaluation and the model's card are those of [`runtime`].
 
+pub mod average;
 pub mod commands;
 pub mod data;
 pub mod export;

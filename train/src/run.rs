@@ -6,8 +6,9 @@
 //!   state.json            how far it is: epochs done, which one was best, fingerprints of the data
 //!   history.csv           a row for each epoch
 //!   epoch-0012.model      weights after the last epoch (burnpack)
+//!   epoch-0012.average    their moving average
 //!   epoch-0012.optimizer  and the optimiser's moments
-//!   best-0009.model       weights with the lowest validation loss
+//!   best-0009.model       the average with the lowest validation loss
 //!   operating-points.json chosen on validation
 //!   figures/test.json     what `train evaluate` found
 //! ```
@@ -51,6 +52,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// Decoupled weight decay (Loshchilov and Hutter, 2019); 0 is plain Adam.
     pub weight_decay: f64,
+    /// What the moving average of the weights keeps at each step, 0 to 1; 0 is the weights themselves.
+    pub average: f64,
     /// Changes to each poster.
     pub augmentation: Augmentation,
     /// Epochs without a new lowest validation loss after which the run ends; none means never.
@@ -194,7 +197,7 @@ impl Run {
         Ok((model, state))
     }
 
-    /// Loads the weights and the optimiser's moments after the last epoch.
+    /// Loads the weights, their average and the optimiser's moments after the last epoch.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -202,29 +205,32 @@ impl Run {
         &self,
         state: &State,
         model: Model,
+        average: Model,
         optimizer: ModuleOptimizer,
-    ) -> Result<(Model, ModuleOptimizer)> {
-        let [model_path, optimizer_path] = self.last_paths(state.history.len());
+    ) -> Result<(Model, Model, ModuleOptimizer)> {
+        let [model_path, average_path, optimizer_path] = self.last_paths(state.history.len());
         let failed =
             |path: &Path, error: &dyn std::fmt::Display| anyhow!("{}: cannot be read ({error})", path.display());
         let model = model.try_load_file(&model_path).map_err(|error| failed(&model_path, &error))?;
+        let average = average.try_load_file(&average_path).map_err(|error| failed(&average_path, &error))?;
         let optimizer = optimizer.load(&optimizer_path).map_err(|error| failed(&optimizer_path, &error))?;
-        Ok((model, optimizer))
+        Ok((model, average, optimizer))
     }
 
     /// Keeps the outcome of an epoch. Until this returns, the run stands as it was after the epoch before.
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn save(&self, state: &State, model: &Model, optimizer: &ModuleOptimizer) -> Result<()> {
+    pub fn save(&self, state: &State, model: &Model, average: &Model, optimizer: &ModuleOptimizer) -> Result<()> {
         let epoch = state.history.len();
-        let [model_path, optimizer_path] = self.last_paths(epoch);
+        let last @ [model_path, average_path, optimizer_path] = &self.last_paths(epoch);
         let failed = |path: &Path| format!("{}: cannot be written; make room and go on with --resume", path.display());
-        model.clone().save_file(&model_path).with_context(|| failed(&model_path))?;
-        optimizer.save(&optimizer_path).with_context(|| failed(&optimizer_path))?;
+        model.clone().save_file(model_path).with_context(|| failed(model_path))?;
+        average.clone().save_file(average_path).with_context(|| failed(average_path))?;
+        optimizer.save(optimizer_path).with_context(|| failed(optimizer_path))?;
         if state.best == epoch {
             let path = self.best_path(epoch);
-            model.clone().save_file(&path).with_context(|| failed(&path))?;
+            average.clone().save_file(&path).with_context(|| failed(&path))?;
         }
         self.write_json("state.json", state)?;
         self.write("history.csv", |file| {
@@ -232,7 +238,7 @@ impl Run {
             state.history.iter().try_for_each(|row| csv.serialize(row))?;
             Ok(csv.flush()?)
         })?;
-        self.remove_all_but(&[&model_path, &optimizer_path, &self.best_path(state.best)])
+        self.remove_all_but(last, &self.best_path(state.best))
     }
 
     /// Keeps the thresholds chosen on validation.
@@ -277,18 +283,19 @@ impl Run {
         Ok(figures)
     }
 
-    fn last_paths(&self, epoch: usize) -> [PathBuf; 2] {
-        ["model", "optimizer"].map(|kind| self.folder.join(format!("epoch-{epoch:04}.{kind}")))
+    fn last_paths(&self, epoch: usize) -> [PathBuf; 3] {
+        ["model", "average", "optimizer"].map(|kind| self.folder.join(format!("epoch-{epoch:04}.{kind}")))
     }
 
     fn best_path(&self, epoch: usize) -> PathBuf {
         self.folder.join(format!("best-{epoch:04}.model"))
     }
 
-    fn remove_all_but(&self, kept: &[&Path]) -> Result<()> {
+    fn remove_all_but(&self, last: &[PathBuf], best: &Path) -> Result<()> {
         for path in files(&self.folder) {
-            let weights = path.extension().is_some_and(|kind| kind == "model" || kind == "optimizer");
-            if weights && !kept.contains(&path.as_path()) {
+            let weights =
+                path.extension().is_some_and(|kind| ["model", "average", "optimizer"].iter().any(|own| kind == *own));
+            if weights && !last.contains(&path) && path != best {
                 fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
             }
         }

@@ -172,7 +172,7 @@ fn a_run_killed_at_any_moment_ends_as_one_that_was_not() {
     let left: Vec<String> =
         fs::read_dir(workshop.path("killed")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(left.iter().filter(|name| name.starts_with("best-")).count(), 1, "{left:?}");
-    assert_eq!(left.iter().filter(|name| name.starts_with("epoch-")).count(), 2, "{left:?}");
+    assert_eq!(left.iter().filter(|name| name.starts_with("epoch-")).count(), 3, "{left:?}");
 }
 
 #[test]

@@ -80,6 +80,11 @@ struct SettingsArgs {
     #[arg(long, default_value_t = 0.02)]
     weight_decay: f64,
 
+    /// What the moving average of the weights keeps at each step; the average is what is validated and exported, 0 makes
+    /// it the weights themselves
+    #[arg(long, value_name = "DECAY", default_value_t = 0.998)]
+    average: f64,
+
     /// Never mirror a poster
     #[arg(long)]
     no_flip: bool,
@@ -101,6 +106,7 @@ impl SettingsArgs {
     fn settings(&self) -> Result<Settings> {
         ensure!(self.width >= 32 && self.height >= 32, "the input must be at least 32 x 32 pixels");
         ensure!(self.epochs > 0 && self.batch_size > 0, "epochs and batch size must be at least 1");
+        ensure!((0.0..1.0).contains(&self.average), "--average must be at least 0 and less than 1");
         ensure!((0.0..1.0).contains(&self.crop), "--crop must be at least 0 and less than 1");
         ensure!(
             self.learning_rate > 0.0 && self.warmup >= 0.0,
@@ -119,6 +125,7 @@ impl SettingsArgs {
                 decay: self.schedule,
             },
             weight_decay: self.weight_decay,
+            average: self.average,
             augmentation: Augmentation { flip: !self.no_flip, crop: self.crop },
             patience: self.patience,
             seed: self.seed,

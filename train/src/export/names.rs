@@ -38,22 +38,17 @@ pub(super) fn rename(graph: &mut GraphProto) -> Result<()> {
         }
         let kind = node.op_type.to_lowercase();
         let own = node.input.iter().find(|input| weights.contains(*input)).and_then(|path| path.rsplit_once('.'));
-        let mut name = match own {
+        let name = match own {
             Some((path, _)) => {
                 module = path.to_string();
-                path.to_string()
+                module.clone()
             }
-            None => match module.rsplit_once('.') {
-                Some((parent, _)) => format!("{parent}.{kind}"),
-                None => kind.clone(),
-            },
+            // A node without weights is named after the module that surrounds the last one.
+            None => module.rsplit_once('.').map_or(kind.clone(), |(parent, _)| format!("{parent}.{kind}")),
         };
-        if taken.contains(&name) {
-            name = format!("{name}.{kind}");
-        }
-        let unique = (2..).map(|n| format!("{name}.{n}"));
-        let name = [name.clone()].into_iter().chain(unique).find(|name| !taken.contains(name)).unwrap_or_default();
-        taken.insert(name.clone());
+        let others =
+            [format!("{name}.{kind}")].into_iter().chain((2..).map(|number| format!("{name}.{kind}.{number}")));
+        let name = [name.clone()].into_iter().chain(others).find(|name| taken.insert(name.clone())).unwrap_or(name);
         for (index, output) in node.output.iter_mut().enumerate() {
             let new = names
                 .entry(output.clone())

@@ -91,7 +91,7 @@ impl Cnn {
             }
             features = stage.layers.iter().fold(features, |features, layer| layer.forward(features));
         }
-        let features: Tensor<2> = self.mean.forward(features).flatten(1, 3);
+        let features = self.mean.forward(features).squeeze_dims::<2>(&[2, 3]);
         self.genres.forward(self.dropout.forward(features))
     }
 }
