@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use benches::{SIZES, jpeg};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use runtime::network::Network;
 use runtime::{poster, threshold};
 
@@ -18,13 +18,13 @@ fn stages(criterion: &mut Criterion) {
         let bytes = jpeg(width, height);
         let size = format!("{width}x{height}");
         let picture = poster::decode(&bytes, "bench").expect("the poster is sound");
-        criterion.bench_function(&BenchmarkId::new("decode", &size).to_string(), |bench| {
+        criterion.bench_function(&format!("decode, {size}"), |bench| {
             bench.iter(|| poster::decode(black_box(&bytes), "bench"));
         });
-        criterion.bench_function(&BenchmarkId::new("resize and normalise", &size).to_string(), |bench| {
+        criterion.bench_function(&format!("resize and normalise, {size}"), |bench| {
             bench.iter(|| poster::tensor(black_box(&picture), &card.input));
         });
-        criterion.bench_function(&BenchmarkId::new("whole path", &size).to_string(), |bench| {
+        criterion.bench_function(&format!("whole path, {size}"), |bench| {
             bench.iter(|| {
                 let picture = poster::decode(black_box(&bytes), "bench").expect("the poster is sound");
                 point.decide(&network.classify(&picture).expect("the network runs"))

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{ModelArgs, Outcome, complain};
 use crate::evaluation::{Bootstrap, Evaluation};
-use crate::manifest::{Manifest, Source};
+use crate::manifest::{LabelledPoster, Manifest, Source};
 use crate::poster;
 
 /// Measure a model on labelled posters: per genre, and averaged.
@@ -51,8 +51,11 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         card.genres.join(", ")
     );
 
-    let probabilities: Vec<anyhow::Result<Vec<f32>>> =
-        manifest.posters.par_iter().map(|labelled| Ok(network.classify(&poster::open(&labelled.path)?)?)).collect();
+    let classify = |labelled: &LabelledPoster| -> anyhow::Result<Vec<f32>> {
+        let picture = poster::open(&labelled.path)?;
+        network.classify(&picture)
+    };
+    let probabilities: Vec<_> = manifest.posters.par_iter().map(classify).collect();
     let total = probabilities.len();
     let mut scored = Vec::with_capacity(total * card.genres.len());
     let mut readable = Vec::with_capacity(total);
