@@ -1,6 +1,6 @@
 //! Film genres from a poster, on a small machine.
 //!
-//! A poster goes through four rooms, in this order: [`poster`] turns bytes into an upright picture and the picture into
+//! A poster goes through three rooms, in this order: [`poster`] turns bytes into an upright picture and the picture into
 //! the network's input, [`network`] turns the input into probabilities, [`threshold`] turns probabilities into genres.
 //! [`card`] is what the model file says of itself, and ties the other three together. [`manifest`] reads labelled
 //! posters and [`evaluation`] holds probabilities against labels.
