@@ -9,6 +9,7 @@
 //! * Figures that scikit-learn has too equal its own; the test `scikit_learn` compares them.
 
 mod bootstrap;
+mod calibration;
 mod judged;
 mod ranking;
 mod table;
@@ -48,6 +49,10 @@ pub struct Evaluation {
     pub macro_genres: Vec<String>,
     /// Averages over genres, pairs or posters.
     pub averages: Averages,
+    /// Expected calibration error over all known (poster, genre) pairs, in 15 bins: how far probabilities lie from
+    /// frequencies.
+    #[serde(default)]
+    pub calibration_error: f64,
     /// 95 % bootstrap intervals of the averages, if asked for.
     pub intervals: Option<Intervals>,
     /// `[G][G]` counts: in row g, of the posters whose genre g was missed (its false negatives), how many were
@@ -80,6 +85,10 @@ pub struct GenreFigures {
     pub average_precision: Option<f64>,
     /// Chance that a positive scores above a negative, a tie counting half. `None` as for `average_precision`.
     pub roc_auc: Option<f64>,
+    /// Whether the frequencies lie within the band around their probabilities that chance explains (see
+    /// [`Evaluation::table`]'s notes); `None` for a genre that the macro averages leave out.
+    #[serde(default)]
+    pub reliable: Option<bool>,
     /// Counts of right and wrong decisions.
     pub confusion: Confusion,
 }
@@ -171,6 +180,7 @@ pub fn evaluate(scored: &Scored, thresholds: &[f32], bootstrap: Option<Bootstrap
                 f1: decided.f1,
                 average_precision: ranking::average_precision(judged.rankings[g].cuts(&once)),
                 roc_auc: ranking::roc_auc(judged.rankings[g].cuts(&once)),
+                reliable: (support >= MIN_SUPPORT).then(|| calibration::is_reliable(scored.known(g).collect())),
                 confusion: confusions[g],
             }
         })
@@ -180,6 +190,9 @@ pub fn evaluate(scored: &Scored, thresholds: &[f32], bootstrap: Option<Bootstrap
         genres,
         macro_genres: judged.macro_genres.iter().map(|&g| scored.genres[g].clone()).collect(),
         averages: judged.averages(&once),
+        calibration_error: calibration::expected_calibration_error(
+            (0..scored.genres.len()).flat_map(|g| scored.known(g)),
+        ),
         intervals: bootstrap.map(|it| it.intervals(scored.posters(), |weights| judged.averages(weights))),
         confused_with: judged.confused_with(),
     }
@@ -203,6 +216,12 @@ impl Scored<'_> {
     /// If there is no genre.
     pub fn posters(&self) -> usize {
         self.labels.len() / self.genres.len()
+    }
+
+    /// Probability and label of a genre for the posters whose label is known.
+    fn known(&self, genre: usize) -> impl Iterator<Item = (f32, bool)> {
+        let pairs = self.probabilities.iter().zip(self.labels).skip(genre).step_by(self.genres.len());
+        pairs.filter_map(|(probability, label)| Some((*probability, (*label)?)))
     }
 
     pub(crate) fn check(&self) {

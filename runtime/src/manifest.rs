@@ -5,7 +5,8 @@
 //! folder, usually `Images` beside the CSV file).
 //!
 //! * **A column a genre**: cells are `1`, `0`, or empty for *unknown*. A column `Genre` beside them is for people and
-//!   is not read.
+//!   is read for one thing only: a name in it such as `Action_Adventure`, made of genres that are unknown one by one,
+//!   says that at least one of them holds.
 //! * **A list of genres**: one column `genres` or `genre` holds `Action|Drama`, `Action, Drama` or
 //!   `['Action', 'Drama']`. Genres that other rows of the file name and this one does not are `no`; an empty cell makes
 //!   every genre of the row unknown.
@@ -40,6 +41,8 @@ pub struct LabelledPoster {
     pub path: PathBuf,
     /// One label a genre, `[G]`: yes, no, or unknown.
     pub labels: Vec<Option<bool>>,
+    /// Groups of genres, by their places in the labels, that are unknown one by one; of each, at least one holds.
+    pub any_of: Vec<Vec<usize>>,
 }
 
 /// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where they
@@ -128,8 +131,13 @@ impl Manifest {
     pub fn with_genres(self, genres: &[String]) -> Self {
         let places: Vec<Option<usize>> =
             genres.iter().map(|genre| self.genres.iter().position(|own| own == genre)).collect();
+        let renumbered = |group: &Vec<usize>| {
+            group.iter().map(|member| places.iter().position(|place| *place == Some(*member))).collect::<Option<_>>()
+        };
         let posters = self.posters.into_iter().map(|poster| LabelledPoster {
             labels: places.iter().map(|place| place.and_then(|place| poster.labels[place])).collect(),
+            // Of a group that has lost a member nothing is known.
+            any_of: poster.any_of.iter().filter_map(renumbered).collect(),
             ..poster
         });
         Self { genres: genres.to_vec(), posters: posters.collect() }
@@ -199,6 +207,7 @@ fn read_one(source: &Source) -> Result<Manifest, ManifestError> {
         return Err(ManifestError::Header { csv: csv(), problem });
     }
 
+    let genres: Vec<&str> = genre_columns.iter().map(|&index| header[index]).collect();
     let mut posters = Vec::new();
     let mut lists = Vec::new();
     for (line, record) in records {
@@ -213,14 +222,17 @@ fn read_one(source: &Source) -> Result<Manifest, ManifestError> {
                 cell,
             })?);
         }
-        if let Some(index) = list_column.filter(|_| genre_columns.is_empty()) {
-            lists.push(genre_list(&record[index]));
-        }
-        posters.push(LabelledPoster { path: images.join(name), id, labels });
+        let list = list_column.map(|index| genre_list(&record[index])).unwrap_or_default();
+        let any_of = list.iter().filter_map(|name| {
+            let mut members = name.split('_').map(|member| genres.iter().position(|genre| *genre == member));
+            let group: Vec<usize> = members.by_ref().collect::<Option<_>>()?;
+            (group.len() > 1 && group.iter().all(|member| labels[*member].is_none())).then_some(group)
+        });
+        posters.push(LabelledPoster { path: images.join(name), id, any_of: any_of.collect(), labels });
+        lists.push(list);
     }
-    if !genre_columns.is_empty() {
-        let genres = genre_columns.into_iter().map(|index| header[index].to_string()).collect();
-        return Ok(Manifest { genres, posters });
+    if !genres.is_empty() {
+        return Ok(Manifest { genres: genres.into_iter().map(Into::into).collect(), posters });
     }
     let genres: Vec<String> = lists.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     for (poster, list) in posters.iter_mut().zip(&lists) {
@@ -324,6 +336,27 @@ mod tests {
         assert_eq!(manifest.posters[1].path, Path::new("folder1/x.jpg"));
         assert_eq!(manifest.support(), [1, 1, 1]);
         assert_eq!(manifest.count(None), [1, 0, 1]);
+    }
+
+    #[test]
+    fn a_group_says_that_at_least_one_of_its_unknown_members_holds() {
+        let header = "Id,Genre,Action,Adventure,Drama";
+        let cases: [(&str, &[&[usize]]); 5] = [
+            ("tt1,\"['Action_Adventure', 'Drama']\",,,1", &[&[0, 1]]),
+            ("tt1,['Drama'],0,0,1", &[]),
+            ("tt1,['Action_Adventure'],1,,0", &[]),
+            ("tt1,['Action_Western'],,,0", &[]),
+            ("tt1,['Action'],,,0", &[]),
+        ];
+        for (row, expected) in cases {
+            let manifest = read(&[&format!("{header}\n{row}\n")]).unwrap();
+            assert_eq!(manifest.posters[0].any_of, expected, "{row}");
+        }
+        let manifest = read(&[&format!("{header}\n{}\n", cases[0].0)]).unwrap();
+        let genres = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let reordered = manifest.clone().with_genres(&genres(&["Drama", "Adventure", "War", "Action"]));
+        assert_eq!(reordered.posters[0].any_of, [[3, 1]]);
+        assert!(manifest.with_genres(&genres(&["Action", "Drama"])).posters[0].any_of.is_empty());
     }
 
     #[test]

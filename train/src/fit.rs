@@ -11,15 +11,20 @@ use burn::tensor::{Device, Tensor, TensorData};
 use runtime::poster::Input;
 
 use crate::average::blend;
-use crate::commands::{clock, progress_bar};
-use crate::data::PosterSet;
-use crate::data::batches::{Batches, Pass};
-use crate::loss::binary_cross_entropy;
+use crate::commands::{DataArgs, clock, progress_bar};
+use crate::data::batches::{Batches, Pass, Training};
+use crate::data::features::{self, Features};
+use crate::data::{PosterSet, teacher};
+use crate::loss::{Labels, Prior};
 use crate::model::Model;
+use crate::model::pretrained::Weights;
 use crate::run::{Epoch, Run, Settings, State};
 
 /// Posters a batch where nothing is learned; small ones suit a CPU's caches.
 const EVALUATION_BATCH: usize = 32;
+
+/// Posters that tell what a pretrained trunk's features are like.
+const STANDARD_POSTERS: usize = 1024;
 
 /// How a training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,27 +44,40 @@ pub fn fit(
     run: &Run,
     settings: &Settings,
     [train, validation]: [&Arc<PosterSet>; 2],
-    workers: usize,
+    data: &DataArgs,
     interrupted: &AtomicBool,
 ) -> Result<Ending> {
     let device = Device::flex().autodiff();
     device.seed(settings.seed);
+    let prior = train.prior();
     let mut model = Model::new(settings.architecture, train.genres.len(), &device);
     let mut optimizer = AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
     let mut average = Model::new(settings.architecture, train.genres.len(), &device.clone().inner());
     let mut state = begin(run, train, validation)?;
     if state.history.is_empty() {
+        model = start(model, settings, train, &prior)?;
         average = average.load_record(model.clone().into_record());
     } else {
         (model, average, optimizer) = run.load_last(&state, model, average, optimizer)?;
     }
 
+    let teacher = match &settings.teachers[..] {
+        [] => None,
+        teachers => Some(Arc::new(teacher::probabilities(teachers, train, &data.cache)?)),
+    };
+
+    let features = match settings.views {
+        0 => [None, None],
+        views => frozen_features(&model.valid(), settings, [train, validation], views, data)?,
+    };
+
     let start = Instant::now();
     let first = state.history.len();
     while state.history.len() < settings.schedule.epochs && !stands_still(&state, settings.patience) {
         let number = state.history.len() + 1;
+        let given = Given { prior: &prior, teacher: teacher.clone(), features: &features, workers: data.workers };
         let learner = Learner { model: &mut model, average: &mut average, optimizer: &mut optimizer };
-        let Some(epoch) = one_epoch(learner, settings, &state, [train, validation], workers, interrupted) else {
+        let Some(epoch) = one_epoch(learner, settings, &state, [train, validation], &given, interrupted) else {
             return Ok(Ending::Interrupted);
         };
         if state.best == 0 || epoch.validation_loss < state.history[state.best - 1].validation_loss {
@@ -71,6 +89,54 @@ pub fn fit(
         report(&state, settings.schedule.epochs, start.elapsed().mul_f64(left));
     }
     Ok(Ending::Finished)
+}
+
+/// Gives a new network the weights that it starts from.
+fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &Prior) -> Result<Model> {
+    match &settings.pretrained {
+        None => {}
+        Some(path) if path.is_dir() => {
+            let (other, state) = Run::find(path, Some(path))?.best(&Device::flex())?;
+            if state.genres == train.genres {
+                return Ok(model.try_load_record(other.into_record())?);
+            }
+            model = model.load_all_but_genres(other)?;
+        }
+        Some(path) => {
+            model.load_trunk(&Weights::read(path)?)?;
+            let pass = Pass { input: settings.input.clone(), batch_size: EVALUATION_BATCH, training: None, features: None, workers: 1 };
+            let batches = Batches::new(train, &pass).take(STANDARD_POSTERS / EVALUATION_BATCH);
+            model.standardise(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &Device::flex())));
+        }
+    }
+    model.start_from(&prior.log_odds());
+    Ok(model)
+}
+
+/// What the frozen parts make of the posters to learn from, several views of each, and of those to validate on.
+fn frozen_features(
+    model: &Model,
+    settings: &Settings,
+    [train, validation]: [&Arc<PosterSet>; 2],
+    views: usize,
+    data: &DataArgs,
+) -> Result<[Option<Arc<Features>>; 2]> {
+    let extract = |len, planes| {
+        let posters = inputs(len, planes, &settings.input, &Device::flex());
+        model.frozen(posters, settings.freeze).into_data().try_to_vec::<f32>().expect("features are f32")
+    };
+    let looking = Pass {
+        input: settings.input.clone(),
+        batch_size: EVALUATION_BATCH,
+        training: None,
+        features: None,
+        workers: data.workers,
+    };
+    let (augmentation, seed) = (settings.augmentation, settings.seed);
+    let training = Some(Training { augmentation, sampling: 0.0, teacher: None, seed });
+    let train = features::load(train, &Pass { training, ..looking.clone() }, views, &data.cache, extract)?;
+    let validation = features::load(validation, &looking, 1, &data.cache, extract)?;
+    Ok([Some(Arc::new(train)), Some(Arc::new(validation))])
 }
 
 /// The state to start from: that of a run taken up again, or a new one.
@@ -123,13 +189,21 @@ struct Learner<'a> {
     optimizer: &'a mut ModuleOptimizer,
 }
 
+/// What stays the same with every step.
+struct Given<'a> {
+    prior: &'a Prior,
+    teacher: Option<Arc<Vec<f32>>>,
+    features: &'a [Option<Arc<Features>>; 2],
+    workers: usize,
+}
+
 /// One pass over the training posters and one over those for validation; nothing if interrupted.
 fn one_epoch(
     Learner { model, average, optimizer }: Learner,
     settings: &Settings,
     state: &State,
     [train, validation]: [&Arc<PosterSet>; 2],
-    workers: usize,
+    Given { prior, teacher, features, workers }: &Given,
     interrupted: &AtomicBool,
 ) -> Option<Epoch> {
     let done = state.history.len();
@@ -140,8 +214,14 @@ fn one_epoch(
     let pass = Pass {
         input: settings.input.clone(),
         batch_size: settings.batch_size,
-        augmentation: Some((settings.augmentation, seed)),
-        workers,
+        training: Some(Training {
+            augmentation: settings.augmentation,
+            sampling: settings.sampling,
+            teacher: teacher.clone(),
+            seed,
+        }),
+        features: features[0].clone(),
+        workers: *workers,
     };
 
     let start = Instant::now();
@@ -157,14 +237,27 @@ fn one_epoch(
         let batch = batches.next()?;
         posters += batch.len;
         learning_rate = settings.schedule.rate(done as f64 + (step + 1) as f64 / steps as f64, &losses);
-        let genres = [batch.len, train.genres.len()];
-        let targets = Tensor::from_data(TensorData::new(batch.targets, genres), &device);
-        let mask = Tensor::from_data(TensorData::new(batch.mask, genres), &device);
-        let inputs = inputs(batch.len, batch.inputs, &settings.input, &device);
-        let loss = binary_cross_entropy(model.forward(inputs), targets, mask);
+        let rows = |values: Vec<f32>| {
+            let shape = [batch.len, values.len() / batch.len];
+            Tensor::from_data(TensorData::new(values, shape), &device)
+        };
+        let labels = Labels {
+            targets: rows(batch.targets),
+            mask: rows(batch.mask),
+            groups: rows(batch.groups),
+            teacher: batch.teacher.map(rows),
+        };
+        let logits = if pass.features.is_some() {
+            let size = [settings.input.height, settings.input.width].map(|side| side as usize);
+            model.forward_from(rows(batch.inputs), settings.freeze, size)
+        } else {
+            model.forward_fast(inputs(batch.len, batch.inputs, &settings.input, &device), settings.freeze)
+        };
+        let loss = settings.loss.of(logits, labels, prior);
         let gradients = GradientsParams::from_grads(loss.backward(), model);
         total_loss += f64::from(loss.into_scalar::<f32>());
-        *model = optimizer.step(learning_rate, model.clone(), gradients);
+        let rates = model.rates(learning_rate, settings.trunk_rate);
+        *model = optimizer.step(rates, model.clone(), gradients);
         *average = blend(average.clone(), &model.valid(), settings.average, done * steps + step);
         bar.inc(1);
         bar.set_message(format!("loss {:.4}", total_loss / (step + 1) as f64));
@@ -172,7 +265,10 @@ fn one_epoch(
     bar.finish_and_clear();
     let training_seconds = start.elapsed().as_secs_f64();
 
-    let logits = logits(average, validation, &settings.input, workers);
+    let logits = match &features[1] {
+        None => logits(average, validation, &settings.input, *workers),
+        Some(features) => logits_from(average, features, validation.len(), settings),
+    };
     let known = validation.manifest();
     let averages = known.evaluate(&probabilities(&logits), &vec![0.5; known.genres.len()], None).averages;
     Some(Epoch {
@@ -192,14 +288,27 @@ fn one_epoch(
 
 /// The logits of every poster of a set, `[N, G]`.
 pub fn logits(model: &Model, set: &Arc<PosterSet>, input: &Input, workers: usize) -> Vec<f32> {
-    let pass = Pass { input: input.clone(), batch_size: EVALUATION_BATCH, augmentation: None, workers };
+    let pass = Pass { input: input.clone(), batch_size: EVALUATION_BATCH, training: None, features: None, workers };
     Batches::new(set, &pass).flat_map(|batch| forward(model, batch.len, batch.inputs, input)).collect()
+}
+
+/// The logits of every poster of a set, `[N, G]`, from what the frozen parts made of them.
+fn logits_from(model: &Model, features: &Features, posters: usize, settings: &Settings) -> Vec<f32> {
+    let size = [settings.input.height, settings.input.width].map(|side| side as usize);
+    let posters: Vec<usize> = (0..posters).collect();
+    let logits = posters.chunks(EVALUATION_BATCH).flat_map(|chunk| {
+        let rows = chunk.iter().flat_map(|poster| features.get(*poster, 0)).collect::<Vec<f32>>();
+        let shape = [chunk.len(), rows.len() / chunk.len()];
+        let rows = Tensor::from_data(TensorData::new(rows, shape), &Device::flex());
+        model.forward_from(rows, settings.freeze, size).into_data().try_to_vec::<f32>().expect("logits are f32")
+    });
+    logits.collect()
 }
 
 /// The logits of `len` posters, `[len, G]`, from their planes, `[len, 3, height, width]`.
 pub fn forward(model: &Model, len: usize, planes: Vec<f32>, input: &Input) -> Vec<f32> {
     let inputs = inputs(len, planes, input, &Device::flex());
-    model.forward(inputs).into_data().try_to_vec::<f32>().expect("logits are f32")
+    model.forward_fast(inputs, 0).into_data().try_to_vec::<f32>().expect("logits are f32")
 }
 
 /// Planes of posters as a tensor `[N, 3, height, width]`.

@@ -5,6 +5,7 @@
 //! thresholds, evaluation and the model's card are those of [`runtime`].
 
 pub mod average;
+pub mod calibration;
 pub mod commands;
 pub mod data;
 pub mod export;

@@ -9,6 +9,7 @@
 //!   epoch-0012.average    their moving average
 //!   epoch-0012.optimizer  and the optimiser's moments
 //!   best-0009.model       the average with the lowest validation loss
+//!   calibration.json      what makes probabilities of the best epoch's logits, fitted on validation
 //!   operating-points.json chosen on validation
 //!   figures/test.json     what `train evaluate` found
 //! ```
@@ -31,7 +32,9 @@ use runtime::poster::Input;
 use runtime::threshold::OperatingPoint;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::calibration::Scale;
 use crate::data::augment::Augmentation;
+use crate::loss::Loss;
 use crate::model::{Architecture, Model};
 use crate::schedule::Schedule;
 
@@ -44,12 +47,27 @@ pub struct Settings {
     pub validation: Vec<Source>,
     /// The architecture.
     pub architecture: Architecture,
+    /// Weights that the trunk started from: a file, or another run.
+    pub pretrained: Option<PathBuf>,
+    /// Parts of the trunk, from the first on, that keep the weights they started from.
+    pub freeze: usize,
+    /// Views of each poster that the frozen parts look at once for all; 0 is a new one in every epoch.
+    #[serde(default)]
+    pub views: usize,
     /// The network's input.
     pub input: Input,
     /// Posters a step.
     pub batch_size: usize,
     /// Learning rate.
     pub schedule: Schedule,
+    /// The trunk's learning rate as a part of the head's.
+    pub trunk_rate: f64,
+    /// What is made small.
+    pub loss: Loss,
+    /// Trained models whose probabilities are learned too.
+    pub teachers: Vec<PathBuf>,
+    /// How much more often posters of rare genres come, 0 to 1.
+    pub sampling: f64,
     /// Decoupled weight decay (Loshchilov and Hutter, 2019); 0 is plain Adam.
     pub weight_decay: f64,
     /// What the moving average of the weights keeps at each step, 0 to 1; 0 is the weights themselves.
@@ -195,6 +213,27 @@ impl Run {
         let model =
             model.try_load_file(&path).map_err(|error| anyhow!("{}: cannot be read ({error})", path.display()))?;
         Ok((model, state))
+    }
+
+    /// The network of [`Run::best`], calibrated, if it has been.
+    ///
+    /// # Errors
+    /// If no epoch is done or a file cannot be read.
+    pub fn calibrated(&self, device: &Device) -> Result<(Model, State)> {
+        let (model, state) = self.best(device)?;
+        if !self.folder.join("calibration.json").exists() {
+            return Ok((model, state));
+        }
+        let scales: Vec<Scale> = self.read_json("calibration.json")?;
+        Ok((model.scaled(&scales), state))
+    }
+
+    /// Keeps the calibration of the best epoch.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save_calibration(&self, scales: &[Scale]) -> Result<()> {
+        self.write_json("calibration.json", &scales)
     }
 
     /// Loads the weights, their average and the optimiser's moments after the last epoch.

@@ -105,6 +105,43 @@ fn from_a_csv_to_a_model_that_every_tool_can_read() {
     python_agrees(&workshop, &inputs, &by_tract, [card.input.height, card.input.width]);
 }
 
+/// A network of many kinds of nodes, with a teacher, and on from a run of other genres.
+#[test]
+fn a_mobilenet_goes_the_whole_way_too() {
+    let workshop = Workshop::new();
+    let mut first = workshop.fit("first", "1");
+    first.extend(["--architecture", "mobilenet", "--width", "48", "--height", "70"].map(str::to_string));
+    workshop.must(&strs(&first));
+    workshop.must(&["export", "first.onnx", "--run", "first"]);
+
+    let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap().replacen("Western", "Noir", 1);
+    fs::write(workshop.path("train.csv"), text).unwrap();
+    let images = format!("train.csv={}", fixture("tiny/Images"));
+    let validation = fixture("tiny/val.csv");
+    let second = ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
+    let from = ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
+    let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
+    workshop.must(&[&second[..], &from, &rest].concat());
+    let output = workshop.run(&[&second[..], &["--run", "third", "--teacher", "first.onnx"]].concat());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("first.onnx: does not know every genre"), "{errors}");
+
+    let mut taught = workshop.fit("taught", "1");
+    taught.extend(["--teacher", "first.onnx"].map(str::to_string));
+    workshop.must(&strs(&taught));
+
+    let network = Network::open(Path::new(&workshop.path("first.onnx"))).unwrap();
+    let input = &network.card().input;
+    let manifest = Manifest::read(&[fixture("tiny/test.csv").parse().unwrap()]).unwrap();
+    let inputs: Vec<Vec<f32>> = (manifest.posters.iter().take(8))
+        .map(|labelled| poster::tensor(&poster::open(&labelled.path).unwrap(), input))
+        .collect();
+    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
+    rten_agrees(&workshop.path("first.onnx"), &inputs, &by_tract, [input.height, input.width]);
+    fs::rename(workshop.path("first.onnx"), workshop.path("model.onnx")).unwrap();
+    python_agrees(&workshop, &inputs, &by_tract, [input.height, input.width]);
+}
+
 fn rten_agrees(model: &str, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
     let model = rten::Model::load(fs::read(model).unwrap()).unwrap();
     let shape = [inputs.len(), 3, height as usize, width as usize];

@@ -96,6 +96,7 @@ impl Evaluation {
             row("subset accuracy", |it| it.subset_accuracy),
             row("one-error", |it| it.one_error),
             row("coverage", |it| it.coverage),
+            vec!["calibration error".to_owned(), decimals(self.calibration_error)],
         ]
     }
 
@@ -105,6 +106,15 @@ impl Evaluation {
             self.macro_genres.len(),
             self.genres.len(),
             if self.macro_genres.is_empty() { "none".to_owned() } else { self.macro_genres.join(", ") },
+        );
+        let judged: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
+        let unreliable: Vec<&str> = judged.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
+        notes += &format!(
+            "Frequencies lie within the 95 % band around their probabilities for {} of {} genres{}{}.\n",
+            judged.len() - unreliable.len(),
+            judged.len(),
+            if unreliable.is_empty() { "" } else { "; not for " },
+            unreliable.join(", "),
         );
         if let Some(intervals) = &self.intervals {
             notes += &format!(
@@ -189,8 +199,10 @@ Hamming loss               0.273
 subset accuracy            0.667
 one-error                  0.200
 coverage                   1.167
+calibration error          0.318
 
 Macro and mean figures go over the genres with a support of at least 5 (1 of 2): Drama.
+Frequencies lie within the 95 % band around their probabilities for 1 of 1 genres.
 ";
     const CONFUSION_TABLE: &str = "\
 missed genre        times  1  2

@@ -39,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome> {
     let run = args.run.find()?;
     let settings = run.settings()?;
-    let (model, state) = run.best(&Device::flex())?;
+    let (model, state) = run.calibrated(&Device::flex())?;
     let points = run.operating_points()?;
     let point = threshold::find(&points, args.operating_point.as_deref())?;
 

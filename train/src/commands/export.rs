@@ -53,9 +53,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
     let run = args.run.find()?;
     let settings = run.settings()?;
-    let (model, state) = run.best(&Device::flex())?;
+    let (model, state) = run.calibrated(&Device::flex())?;
     let card = card(args, &run, &settings, &state)?;
-    let bytes = export::to_onnx(model, &card)?;
+    let full = export::to_onnx(model, &card)?;
+    let halved = full.halved();
 
     let sources: Vec<&Source> = if args.gate.is_empty() {
         settings.validation.iter().chain(&settings.train).collect()
@@ -69,11 +70,15 @@ pub fn run(args: &Args) -> Result<Outcome> {
             break;
         }
     }
-    let (model, _) = run.best(&Device::flex())?;
-    let parity = export::prove(&bytes, &model, &sets)?;
+    let (model, _) = run.calibrated(&Device::flex())?;
+    let (full, halved) = (full.encode()?, halved.encode()?);
+    let parity = export::prove(&full, &model, &sets)?;
+    let change = export::change(&full, &halved, &sets)?;
+    let (bytes, bits) = if change <= export::HALVING_TOLERANCE { (halved, 16) } else { (full, 32) };
     write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     anstream::println!(
-        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}",
+        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}; weights of {bits} bits (16 change a \
+         probability by up to {change:.1e})",
         args.model.display(),
         state.best,
         run.folder().display(),
@@ -97,6 +102,9 @@ fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Ca
     if let Some(object) = public.as_object_mut() {
         // Where the files lay is nobody's business; their names are in `data`.
         object.retain(|key, _| key != "train" && key != "validation");
+        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        object.insert("pretrained".into(), settings.pretrained.as_ref().and_then(name).into());
+        object.insert("teachers".into(), settings.teachers.iter().filter_map(name).collect());
         object.insert("best_epoch".into(), state.best.into());
     }
     let description = args.description.clone().unwrap_or_else(|| {

@@ -1,5 +1,6 @@
 //! `train fit`: a network from labelled posters.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,9 +10,12 @@ use runtime::manifest::Source;
 use runtime::poster::Input;
 
 use super::{DataArgs, RunArgs, tune};
-use crate::data::augment::Augmentation;
+use crate::data::augment::{Augmentation, Mix};
 use crate::fit::{self, Ending};
+use crate::loss::{Cost, Loss};
 use crate::model::Architecture;
+use crate::model::mobilenet::PARTS;
+use crate::model::pretrained::Weights;
 use crate::run::{Run, Settings};
 use crate::schedule::{Decay, Schedule};
 
@@ -48,6 +52,20 @@ struct SettingsArgs {
     #[arg(long, value_enum, default_value_t = Architecture::Cnn)]
     architecture: Architecture,
 
+    /// Weights that the trunk starts from: a file of a MobileNetV2 trained on ImageNet (torchvision's .pth, or
+    /// .safetensors), or the directory of another run
+    #[arg(long, value_name = "FILE|RUN")]
+    pretrained: Option<PathBuf>,
+
+    /// Parts of the trunk, from the first on, that keep the weights they started from: 17 blocks and the last convolution
+    #[arg(long, value_name = "PARTS", default_value_t = 0)]
+    freeze: usize,
+
+    /// Let the frozen parts look at so many views of each poster once, before the first epoch, and learn from what they
+    /// saw: much faster, but the views come again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    views: usize,
+
     /// Width of the network's input in pixels
     #[arg(long, default_value_t = 64)]
     width: u32,
@@ -76,6 +94,38 @@ struct SettingsArgs {
     #[arg(long, default_value_t = 1.0)]
     warmup: f64,
 
+    /// The trunk's learning rate as a part of the head's
+    #[arg(long, value_name = "PART", default_value_t = 1.0)]
+    trunk_rate: f64,
+
+    /// What a probability costs, given its label
+    #[arg(long, value_enum, default_value_t = Cost::Bce)]
+    loss: Cost,
+
+    /// The part of every target that is the genre's prevalence
+    #[arg(long, value_name = "PART", default_value_t = 0.0)]
+    label_smoothing: f64,
+
+    /// Let a genre's posters weigh as many times more as there are more without it, to this power
+    #[arg(long, value_name = "POWER", default_value_t = 0.0)]
+    positive_weight: f64,
+
+    /// Add this times the log-odds of a genre to its logit while training
+    #[arg(long, value_name = "TIMES", default_value_t = 0.0)]
+    logit_adjustment: f64,
+
+    /// Let posters of rare genres come as many times more often as these are rarer, to this power
+    #[arg(long, value_name = "POWER", default_value_t = 0.0)]
+    sampling: f64,
+
+    /// Exported models whose mean probabilities are learned beside the labels
+    #[arg(long, value_name = "ONNX", num_args = 1..)]
+    teacher: Vec<PathBuf>,
+
+    /// The part of the loss that is the distance to the teacher
+    #[arg(long, value_name = "PART", default_value_t = 0.7)]
+    distillation: f64,
+
     /// Decoupled weight decay; 0 is plain Adam
     #[arg(long, default_value_t = 0.02)]
     weight_decay: f64,
@@ -93,6 +143,18 @@ struct SettingsArgs {
     #[arg(long, default_value_t = 0.2)]
     crop: f64,
 
+    /// How much brightness, contrast and saturation may change, 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 0.0)]
+    colour: f64,
+
+    /// The part of the posters that lose a rectangle, 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = 0.0)]
+    erase: f64,
+
+    /// How two posters become one
+    #[arg(long, value_enum, default_value_t = Mix::None)]
+    mix: Mix,
+
     /// End early after that many epochs without a new lowest validation loss
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<usize>,
@@ -108,6 +170,20 @@ impl SettingsArgs {
         ensure!(self.epochs > 0 && self.batch_size > 0, "epochs and batch size must be at least 1");
         ensure!((0.0..1.0).contains(&self.average), "--average must be at least 0 and less than 1");
         ensure!((0.0..1.0).contains(&self.crop), "--crop must be at least 0 and less than 1");
+        for (name, part) in [
+            ("trunk-rate", self.trunk_rate),
+            ("label-smoothing", self.label_smoothing),
+            ("distillation", self.distillation),
+            ("colour", self.colour),
+            ("erase", self.erase),
+        ] {
+            ensure!((0.0..=1.0).contains(&part), "--{name} must be 0 to 1");
+        }
+        ensure!(self.freeze <= PARTS, "--freeze must be at most {PARTS}, the number of a mobilenet's parts");
+        let trunk = self.architecture == Architecture::MobileNet;
+        ensure!(trunk || self.freeze == 0, "--freeze is for the architecture \"mobilenet\"");
+        ensure!(self.views == 0 || self.freeze > 0, "--views needs --freeze: without it every part learns");
+        ensure!(self.views == 0 || self.mix == Mix::None, "--views and --mix do not go together: features do not mix");
         ensure!(
             self.learning_rate > 0.0 && self.warmup >= 0.0,
             "the learning rate must be positive, the warm-up not negative"
@@ -116,7 +192,10 @@ impl SettingsArgs {
             train: self.train.clone(),
             validation: self.validation.clone(),
             architecture: self.architecture,
-            input: Input::rgb(self.width, self.height),
+            pretrained: self.pretrained.clone(),
+            freeze: self.freeze,
+            views: self.views,
+            input: self.input()?,
             batch_size: self.batch_size,
             schedule: Schedule {
                 peak: self.learning_rate,
@@ -124,12 +203,44 @@ impl SettingsArgs {
                 epochs: self.epochs,
                 decay: self.schedule,
             },
+            trunk_rate: self.trunk_rate,
+            loss: Loss {
+                cost: self.loss,
+                smoothing: self.label_smoothing,
+                positive_weight: self.positive_weight,
+                adjustment: self.logit_adjustment,
+                distillation: if self.teacher.is_empty() { 0.0 } else { self.distillation },
+            },
+            teachers: self.teacher.clone(),
+            sampling: self.sampling,
             weight_decay: self.weight_decay,
             average: self.average,
-            augmentation: Augmentation { flip: !self.no_flip, crop: self.crop },
+            augmentation: Augmentation {
+                flip: !self.no_flip,
+                crop: self.crop,
+                colour: self.colour,
+                erase: self.erase,
+                mix: self.mix,
+            },
             patience: self.patience,
             seed: self.seed,
         })
+    }
+
+    /// The input of that size, normalised as the pretrained weights expect it.
+    fn input(&self) -> Result<Input> {
+        let input = Input::rgb(self.width, self.height);
+        match &self.pretrained {
+            None => Ok(input),
+            Some(path) if path.is_dir() => {
+                let Input { mean, std, .. } = Run::find(path, Some(path))?.settings()?.input;
+                Ok(Input { mean, std, ..input })
+            }
+            Some(path) => {
+                let (mean, std) = Weights::read(path)?.normalisation();
+                Ok(Input { mean, std, ..input })
+            }
+        }
     }
 }
 
@@ -158,7 +269,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     );
 
     let interrupted = on_ctrl_c()?;
-    match fit::fit(&run, &settings, [&train, &validation], args.data.workers, &interrupted)? {
+    match fit::fit(&run, &settings, [&train, &validation], &args.data, &interrupted)? {
         Ending::Finished => {}
         Ending::Interrupted => {
             let done = run.state()?.map_or(0, |state| state.history.len());

@@ -1,6 +1,5 @@
 //! `train split`: parts of a data set, to learn from, to choose on, and to report on.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -169,6 +168,5 @@ fn write(path: &Path, folder: &Path, genres: &[String], posters: &[&LabelledPost
         csv.flush()?;
         Ok(())
     })?;
-    std::io::stdout().flush()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `train tune`: thresholds from validation posters.
+//! `train tune`: calibration and thresholds from validation posters.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use runtime::manifest::Source;
 use runtime::threshold;
 
 use super::{DataArgs, RunArgs};
+use crate::calibration;
 use crate::data::PosterSet;
 use crate::fit;
 use crate::run::Run;
 
-/// Choose a trained network's thresholds anew, on validation posters.
+/// Calibrate a trained network and choose its thresholds anew, on validation posters.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// CSV files of posters that the network has not learned from [default: those the run validates on]
@@ -28,7 +29,7 @@ pub struct Args {
     data: DataArgs,
 }
 
-/// Chooses thresholds, keeps them in the run's directory and prints the validation figures.
+/// Calibrates, chooses thresholds, keeps them in the run's directory and prints the validation figures.
 ///
 /// # Errors
 /// If the run or the data cannot be used.
@@ -41,13 +42,17 @@ pub fn run(args: &Args) -> Result<Outcome> {
     Ok(if validation.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
 
-/// Chooses the operating points of a run's best epoch, keeps them, and prints and keeps the figures of the first.
+/// Calibrates a run's best epoch and chooses its operating points, keeps them, and prints and keeps the figures of the
+/// first.
 pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Result<()> {
     let (model, state) = run.best(&Device::flex())?;
     let logits = fit::logits(&model, validation, &run.settings()?.input, workers);
-    let probabilities = fit::probabilities(&logits);
     let manifest = validation.manifest();
     let labels = manifest.labels();
+    let scales = calibration::fit(&logits, &Scored { genres: &manifest.genres, probabilities: &[], labels: &labels });
+    run.save_calibration(&scales)?;
+    let scaled = logits.iter().zip(scales.iter().cycle()).map(|(logit, scale)| logit * scale.slope + scale.offset);
+    let probabilities = fit::probabilities(&scaled.collect::<Vec<_>>());
     let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
     let points = threshold::choose(&scored);
     run.save_operating_points(&points)?;

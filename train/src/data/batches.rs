@@ -7,13 +7,16 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
+use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
+use runtime::manifest::LabelledPoster;
 use runtime::poster::{self, Input};
 
 use super::PosterSet;
-use super::augment::Augmentation;
+use super::augment::{Augmentation, Mix};
+use super::features::Features;
 
 /// Batches that each worker holds ready.
 const AHEAD: usize = 2;
@@ -22,12 +25,42 @@ const AHEAD: usize = 2;
 pub struct Batch {
     /// The number of posters.
     pub len: usize,
-    /// Inputs, `[N, 3, height, width]`.
+    /// Inputs, `[N, 3, height, width]`, or, where the pass has them, features, `[N, length]`.
     pub inputs: Vec<f32>,
-    /// 1 for yes, 0 for no and unknown, `[N, G]`.
+    /// 1 for yes, 0 for no and unknown, `[N, G]`; in between where posters are mixed.
     pub targets: Vec<f32>,
-    /// 1 where the label is known, 0 where it is not, `[N, G]`.
+    /// What each target counts: 1 where the label is known, 0 where it is not, `[N, G]`.
     pub mask: Vec<f32>,
+    /// What each of the set's groups counts: 1 where at least one of its members holds, `[N, groups]`.
+    pub groups: Vec<f32>,
+    /// A teacher's probabilities, `[N, G]`, if there is one.
+    pub teacher: Option<Vec<f32>>,
+}
+
+impl Batch {
+    /// Adds a row of labels: the mean of some posters' labels, as far as they are known, with these weights.
+    fn labels(&mut self, set: &PosterSet, parts: &[(usize, f32)], teacher: Option<&Vec<f32>>) {
+        for genre in 0..set.genres.len() {
+            let (mut yes, mut known) = (0.0, 0.0);
+            for (poster, weight) in parts {
+                let label = set.posters[*poster].labels[genre];
+                yes += if label == Some(true) { *weight } else { 0.0 };
+                known += if label.is_some() { *weight } else { 0.0 };
+            }
+            self.targets.push(if known > 0.0 { yes / known } else { 0.0 });
+            self.mask.push(known);
+        }
+        for group in &set.groups {
+            let holds = |poster: usize| set.posters[poster].any_of.contains(group);
+            self.groups.push(parts.iter().map(|(poster, weight)| if holds(*poster) { *weight } else { 0.0 }).sum());
+        }
+        if let (Some(own), Some(teacher)) = (&mut self.teacher, teacher) {
+            let genres = set.genres.len();
+            own.extend((0..genres).map(|genre| -> f32 {
+                parts.iter().map(|(poster, weight)| weight * teacher[poster * genres + genre]).sum()
+            }));
+        }
+    }
 }
 
 /// What a pass over a set looks like.
@@ -37,10 +70,26 @@ pub struct Pass {
     pub input: Input,
     /// Posters a batch.
     pub batch_size: usize,
-    /// Changes to each poster and a seed for them and for the order; without it posters come as they are, in order.
-    pub augmentation: Option<(Augmentation, u64)>,
+    /// What makes it a pass for training; without it posters come as they are, in order.
+    pub training: Option<Training>,
+    /// What the frozen part of the trunk makes of the posters, instead of them.
+    pub features: Option<Arc<Features>>,
     /// Threads that prepare batches.
     pub workers: usize,
+}
+
+/// How a pass for training differs from one that only looks.
+#[derive(Clone)]
+pub struct Training {
+    /// Changes to each poster.
+    pub augmentation: Augmentation,
+    /// A poster comes as many times more often as its rarest genre is rarer than all posters, to this power; 0 is every
+    /// poster once.
+    pub sampling: f64,
+    /// A teacher's probabilities of each poster, `[N, G]`.
+    pub teacher: Option<Arc<Vec<f32>>>,
+    /// Seed of the order and of the changes.
+    pub seed: u64,
 }
 
 /// The batches of one pass over a set, in order.
@@ -52,15 +101,29 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Starts to prepare batches. With an augmentation, a last batch that is not full is left out: batch normalisation
+    /// Starts to prepare batches, every poster once and in order, as changed for training as the pass says.
+    pub fn in_order(set: &Arc<PosterSet>, pass: &Pass) -> Self {
+        Self::of((0..set.len()).collect(), set.len().div_ceil(pass.batch_size), set, pass)
+    }
+
+    /// Starts to prepare batches. For training, a last batch that is not full is left out: batch normalisation
     /// over very few posters would harm. A set smaller than one batch is one batch.
     pub fn new(set: &Arc<PosterSet>, pass: &Pass) -> Self {
         let mut order: Vec<usize> = (0..set.len()).collect();
         let mut count = order.len().div_ceil(pass.batch_size);
-        if let Some((_, seed)) = pass.augmentation {
-            order.shuffle(&mut Pcg64::seed_from_u64(seed));
+        if let Some(training) = &pass.training {
+            let rng = &mut Pcg64::seed_from_u64(training.seed);
+            if training.sampling > 0.0 {
+                order = rarer_more_often(set, training.sampling, rng);
+            } else {
+                order.shuffle(rng);
+            }
             count = (order.len() / pass.batch_size).max(1);
         }
+        Self::of(order, count, set, pass)
+    }
+
+    fn of(order: Vec<usize>, count: usize, set: &Arc<PosterSet>, pass: &Pass) -> Self {
         let order = Arc::new(order);
         let workers = pass.workers.clamp(1, count.max(1));
         let channels = (0..workers).map(|worker| {
@@ -105,28 +168,59 @@ impl Iterator for Batches {
     }
 }
 
+/// As many posters as the set has, drawn with replacement, those of rare genres more often (class-aware sampling: Shen et
+/// al., "Relay backpropagation for effective learning of deep convolutional neural networks", 2016).
+fn rarer_more_often(set: &PosterSet, power: f64, rng: &mut Pcg64) -> Vec<usize> {
+    let support = set.manifest().support();
+    let weight = |poster: &LabelledPoster| {
+        let genres = poster.labels.iter().zip(&support).filter(|(label, _)| **label == Some(true));
+        let rarest = genres.map(|(_, support)| *support).min().unwrap_or(set.len());
+        (set.len() as f64 / rarest.max(1) as f64).powf(power)
+    };
+    let weights = WeightedIndex::new(set.posters.iter().map(weight)).expect("every weight is positive");
+    (0..set.len()).map(|_| weights.sample(rng)).collect()
+}
+
 fn prepare(set: &PosterSet, posters: &[usize], pass: &Pass) -> Batch {
     let (input, genres) = (&pass.input, set.genres.len());
     let mut batch = Batch {
         len: posters.len(),
-        inputs: vec![0.0; posters.len() * input.len()],
+        inputs: Vec::new(),
         targets: Vec::with_capacity(posters.len() * genres),
         mask: Vec::with_capacity(posters.len() * genres),
+        groups: Vec::with_capacity(posters.len() * set.groups.len()),
+        teacher: pass.training.as_ref().and_then(|training| training.teacher.as_ref()).map(|_| Vec::new()),
     };
-    for (planes, &poster) in batch.inputs.chunks_exact_mut(input.len()).zip(posters) {
-        let pixels = set.pixels.get(poster);
-        match pass.augmentation {
-            None => poster::normalise(pixels, input, planes),
-            Some((augmentation, seed)) => {
-                let mut rng = Pcg64::seed_from_u64(seed ^ (poster as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-                let view = augmentation.apply(pixels, input.width, input.height, &mut rng);
-                poster::normalise(&view, input, planes);
-            }
+    if let Some(features) = &pass.features {
+        for &poster in posters {
+            let seed = pass.training.as_ref().map_or(0, |training| training.seed);
+            let view = Pcg64::seed_from_u64(seed ^ (poster as u64 + 1)).random_range(0..features.views());
+            batch.inputs.extend(features.get(poster, view));
+            batch.labels(set, &[(poster, 1.0)], pass.training.as_ref().and_then(|training| training.teacher.as_deref()));
         }
-        for label in &set.posters[poster].labels {
-            batch.targets.push(f32::from(*label == Some(true)));
-            batch.mask.push(f32::from(label.is_some()));
-        }
+        return batch;
     }
+    let mut inputs = vec![0.0; posters.len() * input.len()];
+    for ((position, &poster), planes) in posters.iter().enumerate().zip(inputs.chunks_exact_mut(input.len())) {
+        let Some(training) = &pass.training else {
+            poster::normalise(set.pixels.get(poster), input, planes);
+            batch.labels(set, &[(poster, 1.0)], None);
+            continue;
+        };
+        let rng = &mut Pcg64::seed_from_u64(training.seed ^ (poster as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let augmentation = training.augmentation;
+        let (width, height) = (input.width, input.height);
+        let mut view = augmentation.apply(set.pixels.get(poster), width, height, rng);
+        // A poster's partner is the next one of its batch, in a view of its own.
+        let partner = posters[(position + 1) % posters.len()];
+        let mut kept = 1.0;
+        if augmentation.mix != Mix::None {
+            let other = augmentation.apply(set.pixels.get(partner), width, height, rng);
+            kept = augmentation.mix.apply(&mut view, &other, [width as usize, height as usize], rng);
+        }
+        poster::normalise(&view, input, planes);
+        batch.labels(set, &[(poster, kept), (partner, 1.0 - kept)], training.teacher.as_deref());
+    }
+    batch.inputs = inputs;
     batch
 }

@@ -7,9 +7,12 @@
 pub mod augment;
 pub mod batches;
 pub mod duplicates;
+pub mod features;
 pub mod pixels;
 pub mod split;
+pub mod teacher;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -18,12 +21,16 @@ use runtime::poster::Input;
 
 use pixels::{PixelCache, Pixels};
 
+use crate::loss::Prior;
+
 /// Posters that can be read, with their pixels at the input's size and their labels.
 pub struct PosterSet {
     /// Genres, in the order of the labels.
     pub genres: Vec<String>,
     /// The posters.
     pub posters: Vec<LabelledPoster>,
+    /// The groups of genres that are known together only, in some poster, by their places.
+    pub groups: Vec<Vec<usize>>,
     /// Pixels of each poster, in the same order.
     pub pixels: Pixels,
     /// Posters that cannot be read, each with the reason; they are in neither list above.
@@ -49,10 +56,12 @@ impl PosterSet {
         let mut text = format!("{key}\n{}\n", genres.join("\t"));
         for poster in &posters {
             text.extend(poster.labels.iter().map(|label| label.map_or('?', |yes| if yes { '1' } else { '0' })));
+            text.extend(poster.any_of.iter().map(|group| format!(" {group:?}")));
             text.push('\n');
         }
         let fingerprint = runtime::network::fingerprint(text.as_bytes());
-        Ok(Self { genres, posters, pixels, unreadable, fingerprint })
+        let groups: BTreeSet<Vec<usize>> = posters.iter().flat_map(|poster| poster.any_of.clone()).collect();
+        Ok(Self { genres, groups: groups.into_iter().collect(), posters, pixels, unreadable, fingerprint })
     }
 
     /// The number of posters.
@@ -63,6 +72,15 @@ impl PosterSet {
     /// Whether there is no poster.
     pub fn is_empty(&self) -> bool {
         self.posters.is_empty()
+    }
+
+    /// What a loss must know of this set.
+    pub fn prior(&self) -> Prior {
+        let manifest = self.manifest();
+        let known = manifest.support().into_iter().zip(manifest.count(Some(false)));
+        // One poster more of either label: no genre is impossible, none certain.
+        let prevalence = known.map(|(yes, no)| (yes as f32 + 1.0) / ((yes + no) as f32 + 2.0)).collect();
+        Prior { prevalence, groups: self.groups.clone() }
     }
 
     /// Labels and genres without the pixels, for [`runtime::evaluation`].

@@ -78,6 +78,7 @@ mod tests {
     fn posters() -> (Vec<LabelledPoster>, Vec<usize>) {
         let mut rng = Pcg64::seed_from_u64(7);
         let posters = (0..1000).map(|index| LabelledPoster {
+            any_of: Vec::new(),
             id: index.to_string(),
             path: index.to_string().into(),
             labels: [0.6, 0.3, 0.05, 0.012].map(|share| Some(rng.random_bool(share))).to_vec(),

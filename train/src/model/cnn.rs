@@ -33,7 +33,7 @@ pub struct Cnn {
     pool: MaxPool2d,
     mean: AdaptiveAvgPool2d,
     dropout: Dropout,
-    genres: Linear,
+    pub(super) genres: Linear,
 }
 
 /// Convolutions at one resolution.

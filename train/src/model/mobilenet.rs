@@ -1,0 +1,373 @@
+//! MobileNetV2 (Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018) with batch normalisation
+//! folded into its convolutions, and a head that sees every scale.
+//!
+//! ImageNet's classes need only the last features; a poster's genre shows in its palette and texture too. The head
+//! therefore gets, beside the mean of the last features over the picture, the means of what the blocks [`TAPS`] make of
+//! theirs: they are computed anyway and cost nothing.
+
+use std::ops::Range;
+
+use anyhow::Result;
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, activation::relu};
+
+use super::pretrained::Weights;
+use super::inverted_residual::{CEILING, inverted_residual, same_padding};
+
+/// Expansion, channels, number and first stride of the blocks, as in the paper's table 2.
+const STAGES: [(usize, usize, usize, usize); 7] =
+    [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
+
+/// Blocks whose expanded features' mean goes to the head: the last ones at 1/4, 1/8 and twice 1/16 of the input's size.
+pub const TAPS: [usize; 4] = [3, 6, 10, 13];
+
+/// The number of blocks.
+const BLOCKS: usize = 17;
+
+/// The parts of the trunk, which can be frozen from the first on: its blocks, of which the first counts the stem in, and
+/// the last convolution.
+pub const PARTS: usize = BLOCKS + 1;
+
+/// The sizes of a [`MobileNet`].
+#[derive(Config, Debug)]
+pub struct MobileNetConfig {
+    /// The number of genres.
+    pub genres: usize,
+    /// What every number of channels is multiplied with (and rounded to a multiple of 8).
+    #[config(default = 1.0)]
+    pub width: f64,
+    /// Features of the head's hidden layer.
+    #[config(default = 512)]
+    pub hidden: usize,
+    /// The parts of the means and of the hidden features that each step leaves out.
+    #[config(default = "[0.3, 0.5]")]
+    pub dropout: [f64; 2],
+}
+
+/// A stem, 17 inverted residual blocks, a last convolution, and the head.
+#[derive(Module, Debug)]
+pub struct MobileNet {
+    stem: Convolution,
+    blocks: Vec<Block>,
+    last: Convolution,
+    mean: AdaptiveAvgPool2d,
+    /// Added to the means, and what they are multiplied with then: constants that make every channel count alike,
+    /// whatever its range. (Batch normalisation in their place lets the trunk's rarer features die: the less one varies,
+    /// the harder its gradient pulls.)
+    shift: Param<Tensor<1>>,
+    scale: Param<Tensor<1>>,
+    dropout: [Dropout; 2],
+    hidden: Linear,
+    pub(super) genres: Linear,
+}
+
+/// An inverted residual block.
+#[derive(Module, Debug)]
+struct Block {
+    expand: Option<Convolution>,
+    depthwise: Convolution,
+    project: Convolution,
+    stride: usize,
+}
+
+/// A convolution with `SAME` padding: `weight` is `[outputs, inputs / groups, kernel, kernel]`, `bias` is `[outputs]`.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// What the trunk hands on after some block: features and the means that the head will want.
+#[derive(Clone, Debug)]
+struct Features {
+    /// `[N, height, width, channels]`
+    map: Tensor<4>,
+    /// `[N, channels]` of each tap so far.
+    means: Vec<Tensor<2>>,
+}
+
+impl MobileNetConfig {
+    /// A network with fresh weights.
+    pub fn init(&self, device: &Device) -> MobileNet {
+        let channels = |channels: usize| multiple_of_8(channels as f64 * self.width);
+        let mut inputs = channels(32);
+        let stem = Convolution::new([inputs, 3, 3], device);
+        let mut blocks = Vec::new();
+        let mut seen = 0;
+        for (expansion, outputs, count, stride) in STAGES {
+            for index in 0..count {
+                let middle = inputs * expansion;
+                if TAPS.contains(&blocks.len()) {
+                    seen += middle;
+                }
+                blocks.push(Block {
+                    expand: (expansion > 1).then(|| Convolution::new([middle, inputs, 1], device)),
+                    depthwise: Convolution::new([middle, 1, 3], device),
+                    project: Convolution::new([channels(outputs), middle, 1], device),
+                    stride: if index == 0 { stride } else { 1 },
+                });
+                inputs = channels(outputs);
+            }
+        }
+        // As the paper has it, the last features are not made fewer.
+        let features = multiple_of_8(1280.0 * self.width.max(1.0));
+        seen += features;
+        MobileNet {
+            stem,
+            blocks,
+            last: Convolution::new([features, inputs, 1], device),
+            mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
+            shift: Initializer::Zeros.init([seen], device),
+            scale: Initializer::Ones.init([seen], device),
+            dropout: self.dropout.map(|part| DropoutConfig::new(part).init()),
+            hidden: LinearConfig::new(seen, self.hidden).init(device),
+            genres: LinearConfig::new(self.hidden, self.genres).with_initializer(Initializer::Zeros).init(device),
+        }
+    }
+}
+
+impl MobileNet {
+    /// Takes the trunk's weights from elsewhere; the head stays as it is.
+    ///
+    /// # Errors
+    /// If `weights` lacks one, or has one of another shape.
+    pub fn load_trunk(&mut self, weights: &Weights) -> Result<()> {
+        self.stem.load(weights, "stem.conv")?;
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            if let Some(expand) = &mut block.expand {
+                expand.load(weights, &format!("blocks.{index}.expand"))?;
+            }
+            block.depthwise.load(weights, &format!("blocks.{index}.depthwise"))?;
+            block.project.load(weights, &format!("blocks.{index}.project"))?;
+        }
+        self.last.load(weights, "head.conv")
+    }
+
+    /// Logits of each genre, with burn's own operations: what is exported.
+    ///
+    /// # Shapes
+    /// - posters: `[N, 3, height, width]`
+    /// - logits: `[N, G]`
+    pub fn forward(&self, posters: Tensor<4>) -> Tensor<2> {
+        let mut map = relu6(self.stem.forward(posters, 2, 1));
+        let mut means = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let wide = block.expand.as_ref().map_or_else(|| map.clone(), |expand| relu6(expand.forward(map.clone(), 1, 1)));
+            if TAPS.contains(&index) {
+                means.push(self.mean.forward(wide.clone()));
+            }
+            map = block.finish(map, wide);
+        }
+        means.push(self.mean.forward(relu6(self.last.forward(map, 1, 1))));
+        self.classify(Tensor::cat(means, 1).squeeze_dims::<2>(&[2, 3]))
+    }
+
+    /// The same logits by a faster way, for burn's flex backend. The first `frozen` parts of the trunk get no gradients.
+    ///
+    /// # Shapes
+    /// As for [`MobileNet::forward`].
+    pub fn forward_fast(&self, posters: Tensor<4>, frozen: usize) -> Tensor<2> {
+        let [_, _, height, width] = posters.dims();
+        if frozen == 0 || !posters.device().is_autodiff() {
+            return self.classify(self.means(posters));
+        }
+        let features = self.valid().frozen(posters.inner(), frozen);
+        self.forward_from(Tensor::from_inner(features), frozen, [height, width])
+    }
+
+    /// What the first `frozen` parts of the trunk, at least one, make of posters, as one row for each: the last map, then
+    /// the means so far.
+    ///
+    /// # Shapes
+    /// - posters: `[N, 3, height, width]`
+    /// - features: `[N, length]`
+    pub fn frozen(&self, posters: Tensor<4>, frozen: usize) -> Tensor<2> {
+        let posters_len = posters.dims()[0];
+        let features = self.blocks(self.start(posters), 1..frozen.min(BLOCKS));
+        if frozen == PARTS {
+            return self.finish(features);
+        }
+        let rows = [vec![features.map.reshape([posters_len as i32, -1])], features.means].concat();
+        Tensor::cat(rows, 1)
+    }
+
+    /// Logits from what [`MobileNet::frozen`] made of posters of this height and width.
+    pub fn forward_from(&self, features: Tensor<2>, frozen: usize, [height, width]: [usize; 2]) -> Tensor<2> {
+        if frozen == PARTS {
+            return self.classify(features);
+        }
+        let halvings = 1 + self.blocks[..frozen].iter().filter(|block| block.stride == 2).count();
+        let [height, width] = [height, width].map(|side| (0..halvings).fold(side, |side, _| side.div_ceil(2)));
+        let channels = self.blocks[frozen - 1].project.weight.dims()[0];
+        let posters = features.dims()[0];
+        let taken = TAPS.iter().filter(|tap| **tap < frozen).map(|tap| self.blocks[*tap].depthwise.weight.dims()[0]);
+        let mut lens = vec![height * width * channels];
+        lens.extend(taken);
+        let mut parts = features.split_with_sizes(lens, 1).into_iter();
+        let map = parts.next().expect("there is a map").reshape([posters, height, width, channels]);
+        let features = self.blocks(Features { map, means: parts.collect() }, frozen..BLOCKS);
+        self.classify(self.finish(features))
+    }
+
+    /// What the head sees of posters, before it makes every channel count alike: `[N, channels]`.
+    pub fn means(&self, posters: Tensor<4>) -> Tensor<2> {
+        self.finish(self.blocks(self.start(posters), 1..BLOCKS))
+    }
+
+    /// Lets every channel of the means count alike, given what they are for some posters, `[N, channels]`.
+    pub fn standardise(&mut self, means: Tensor<2>) {
+        let (variance, mean) = means.var_mean(0);
+        // Channels that hardly ever say anything stay quiet.
+        let scale = (variance.sqrt() + 0.01).recip();
+        let device = self.shift.device();
+        let constant = |values: Tensor<2>| Param::from_data(values.squeeze_dim::<1>(0).into_data(), &device);
+        (self.shift, self.scale) = (constant(mean.neg()), constant(scale));
+    }
+
+    /// The features after the stem and the first block, which are alone at their size and made with burn's operations.
+    fn start(&self, posters: Tensor<4>) -> Features {
+        let map = relu6(self.stem.forward(posters, 2, 1));
+        let map = self.blocks[0].finish(map.clone(), map);
+        Features { map: map.permute([0, 2, 3, 1]), means: Vec::new() }
+    }
+
+    /// The features after more blocks, of which the first, number 0, is not one.
+    fn blocks(&self, mut features: Features, blocks: Range<usize>) -> Features {
+        for index in blocks {
+            let block = &self.blocks[index];
+            let expand = block.expand.as_ref().expect("only the first block does not expand");
+            let weights = [expand, &block.depthwise, &block.project].map(|conv| (conv.weight.val(), conv.bias.val()));
+            let tap = TAPS.contains(&index);
+            let (map, mean) = inverted_residual(features.map, weights, block.stride, tap);
+            features.map = map;
+            features.means.extend(mean);
+        }
+        features
+    }
+
+    /// The means of every channel that the head wants, from the features after the last block.
+    fn finish(&self, Features { map, mut means }: Features) -> Tensor<2> {
+        let [posters, height, width, channels] = map.dims();
+        let pixels = map.reshape([posters * height * width, channels]);
+        let [outputs, ..] = self.last.weight.dims();
+        let weight = self.last.weight.val().reshape([outputs, channels]).transpose();
+        let last = (pixels.matmul(weight) + self.last.bias.val().unsqueeze()).clamp(0.0, CEILING);
+        means.push(last.reshape([posters, height * width, outputs]).mean_dim(1).squeeze_dim(1));
+        Tensor::cat(means, 1)
+    }
+
+    /// Logits from the means of every channel, `[N, channels]`.
+    fn classify(&self, means: Tensor<2>) -> Tensor<2> {
+        let (shift, scale) = (self.shift.val().detach().unsqueeze(), self.scale.val().detach().unsqueeze());
+        let features = (means + shift) * scale;
+        let hidden = relu(self.hidden.forward(self.dropout[0].forward(features)));
+        self.genres.forward(self.dropout[1].forward(hidden))
+    }
+}
+
+impl Block {
+    /// The block's output from its input and its expanded middle.
+    fn finish(&self, input: Tensor<4>, wide: Tensor<4>) -> Tensor<4> {
+        let channels = wide.dims()[1];
+        let narrow = relu6(self.depthwise.forward(wide, self.stride, channels));
+        let output = self.project.forward(narrow, 1, 1);
+        if self.stride == 1 && output.dims()[1] == input.dims()[1] { output + input } else { output }
+    }
+}
+
+impl Convolution {
+    fn new([outputs, inputs, kernel]: [usize; 3], device: &Device) -> Self {
+        let weights = Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false };
+        let fan_in = inputs * kernel * kernel;
+        Self {
+            weight: weights.init_with([outputs, inputs, kernel, kernel], Some(fan_in), None, device),
+            bias: Initializer::Zeros.init([outputs], device),
+        }
+    }
+
+    fn load(&mut self, weights: &Weights, name: &str) -> Result<()> {
+        let found = weights.convolution(name, self.weight.dims())?;
+        let device = self.weight.device();
+        self.weight = Param::from_data(found.weight, &device);
+        self.bias = Param::from_data(found.bias, &device);
+        Ok(())
+    }
+
+    fn forward(&self, features: Tensor<4>, stride: usize, groups: usize) -> Tensor<4> {
+        let [_, _, height, width] = features.dims();
+        let kernel = self.weight.dims()[2];
+        let padding = if kernel == 1 { [(0, 0); 2] } else { [height, width].map(|side| same_padding(side, stride)) };
+        let options = ConvOptions::new_with_padding([stride; 2], padding, [1; 2], groups);
+        conv2d(features, self.weight.val(), Some(self.bias.val()), options)
+    }
+}
+
+/// ReLU6, written as burn-onnx can export it; [`crate::export`] makes it one node again.
+fn relu6(features: Tensor<4>) -> Tensor<4> {
+    relu(features.clone()) - relu(features - CEILING)
+}
+
+/// The multiple of 8 next to `channels`, at least 8 and not less than nine tenths of it, as MobileNet's authors round.
+fn multiple_of_8(channels: f64) -> usize {
+    let rounded = ((channels + 4.0) / 8.0).floor().max(1.0) * 8.0;
+    (if rounded < 0.9 * channels { rounded + 8.0 } else { rounded }) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        let scale = b.clone().abs().max().into_scalar::<f32>().max(1e-6);
+        (a - b).abs().max().into_scalar::<f32>() / scale
+    }
+
+    /// The network with a head that tells posters apart, which a fresh one does not.
+    fn network(width: f64, device: &Device) -> MobileNet {
+        let mut network = MobileNetConfig::new(5).with_width(width).with_dropout([0.0; 2]).init(device);
+        network.genres = LinearConfig::new(512, 5).init(device);
+        network
+    }
+
+    #[test]
+    fn the_fast_way_agrees_with_the_plain_one() {
+        let device = Device::flex();
+        for (width, height, columns, posters) in [(1.0, 96, 64, 2), (0.35, 144, 96, 3), (0.5, 50, 70, 1)] {
+            let network = network(width, &device);
+            let posters = Tensor::random([posters, 3, height, columns], Distribution::Default, &device);
+            // So large that some features pass the ceiling.
+            let posters = posters * 20.0;
+            let found = difference(network.forward_fast(posters.clone(), 0), network.forward(posters));
+            assert!(found < 1e-4, "{columns} x {height}, width {width}: they differ by {found}");
+        }
+    }
+
+    #[test]
+    fn the_fast_gradient_agrees_with_the_plain_one() {
+        let device = Device::flex().autodiff();
+        device.seed(3);
+        for (height, columns, posters) in [(64, 64, 5), (80, 48, 2)] {
+            let network = network(0.35, &device);
+            let posters = Tensor::<4>::random([posters, 3, height, columns], Distribution::Default, &device) * 20.0;
+            let plain = network.forward(posters.clone()).powi_scalar(2).sum().backward();
+            let fast = network.forward_fast(posters, 0).powi_scalar(2).sum().backward();
+            let mut convolutions = vec![("stem".to_string(), &network.stem), ("last".to_string(), &network.last)];
+            for (index, block) in network.blocks.iter().enumerate() {
+                convolutions.extend(block.expand.as_ref().map(|conv| (format!("blocks.{index}.expand"), conv)));
+                convolutions.push((format!("blocks.{index}.depthwise"), &block.depthwise));
+                convolutions.push((format!("blocks.{index}.project"), &block.project));
+            }
+            for (name, conv) in convolutions {
+                let weight = difference(conv.weight.grad(&fast).unwrap(), conv.weight.grad(&plain).unwrap());
+                let bias = difference(conv.bias.grad(&fast).unwrap(), conv.bias.grad(&plain).unwrap());
+                assert!(weight < 1e-3 && bias < 1e-3, "{name}: weight's differ by {weight}, bias's by {bias}");
+            }
+        }
+    }
+}
