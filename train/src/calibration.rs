@@ -3,6 +3,18 @@
 use runtime::evaluation::Scored;
 use serde::{Deserialize, Serialize};
 
+/// What makes the network of a run's best epoch the one that is shipped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Every genre's scale, `[G]`.
+    pub scales: Vec<Scale>,
+    /// Whether matrices and kernels are rounded to 16-bit floats.
+    pub halved: bool,
+}
+
+/// The most that a probability may change by rounding weights to 16 bits.
+pub const HALVING_TOLERANCE: f32 = 2e-3;
+
 /// How a genre's logit `x` becomes a calibrated one: `slope * x + offset` (Platt, "Probabilistic outputs for support
 /// vector machines", 1999).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +83,8 @@ mod tests {
     #[test]
     fn a_network_that_is_too_sure_is_found_out_and_few_posters_change_little() {
         let rng = &mut Pcg64::seed_from_u64(1);
-        for (posters, slope, offset, tolerance) in [(5000, 0.5, -0.4, 0.1), (5000, 1.0, 0.0, 0.1), (0, 1.0, 0.0, 1e-6)] {
+        for (posters, slope, offset, tolerance) in [(5000, 0.5, -0.4, 0.1), (5000, 1.0, 0.0, 0.1), (0, 1.0, 0.0, 1e-6)]
+        {
             let (mut logits, mut labels) = (Vec::new(), Vec::new());
             for _ in 0..posters {
                 let logit = 6.0 * rng.random::<f32>() - 4.0;
@@ -82,7 +95,10 @@ mod tests {
             let genres = ["Drama".to_string()];
             let scored = Scored { genres: &genres, probabilities: &[], labels: &labels };
             let [found] = fit(&logits, &scored)[..] else { panic!("one genre") };
-            assert!((found.slope - slope).abs() <= tolerance && (found.offset - offset).abs() <= tolerance, "{found:?}");
+            assert!(
+                (found.slope - slope).abs() <= tolerance && (found.offset - offset).abs() <= tolerance,
+                "{found:?}"
+            );
         }
     }
 }

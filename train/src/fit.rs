@@ -104,7 +104,13 @@ fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &
         }
         Some(path) => {
             model.load_trunk(&Weights::read(path)?)?;
-            let pass = Pass { input: settings.input.clone(), batch_size: EVALUATION_BATCH, training: None, features: None, workers: 1 };
+            let pass = Pass {
+                input: settings.input.clone(),
+                batch_size: EVALUATION_BATCH,
+                training: None,
+                features: None,
+                workers: 1,
+            };
             let batches = Batches::new(train, &pass).take(STANDARD_POSTERS / EVALUATION_BATCH);
             model.standardise(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &Device::flex())));
         }

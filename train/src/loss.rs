@@ -71,7 +71,8 @@ impl Prior {
 
 impl Loss {
     /// Binary cross-entropy and nothing else.
-    pub const PLAIN: Self = Self { cost: Cost::Bce, smoothing: 0.0, positive_weight: 0.0, adjustment: 0.0, distillation: 0.0 };
+    pub const PLAIN: Self =
+        Self { cost: Cost::Bce, smoothing: 0.0, positive_weight: 0.0, adjustment: 0.0, distillation: 0.0 };
 
     /// The loss of `logits`, `[N, G]`: the mean over all known labels and groups, `[1]`; 0 where nothing is known.
     ///

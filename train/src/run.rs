@@ -9,7 +9,7 @@
 //!   epoch-0012.average    their moving average
 //!   epoch-0012.optimizer  and the optimiser's moments
 //!   best-0009.model       the average with the lowest validation loss
-//!   calibration.json      what makes probabilities of the best epoch's logits, fitted on validation
+//!   calibration.json      what makes the best epoch's network the one that is shipped, fitted on validation
 //!   operating-points.json chosen on validation
 //!   figures/test.json     what `train evaluate` found
 //! ```
@@ -32,7 +32,7 @@ use runtime::poster::Input;
 use runtime::threshold::OperatingPoint;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::calibration::Scale;
+use crate::calibration::Calibration;
 use crate::data::augment::Augmentation;
 use crate::loss::Loss;
 use crate::model::{Architecture, Model};
@@ -215,25 +215,34 @@ impl Run {
         Ok((model, state))
     }
 
-    /// The network of [`Run::best`], calibrated, if it has been.
+    /// The network of [`Run::best`], calibrated.
     ///
     /// # Errors
-    /// If no epoch is done or a file cannot be read.
+    /// If no epoch is done, it is not calibrated yet, or a file cannot be read.
     pub fn calibrated(&self, device: &Device) -> Result<(Model, State)> {
         let (model, state) = self.best(device)?;
+        let Calibration { scales, halved } = self.calibration()?;
+        let model = model.scaled(&scales);
+        Ok((if halved { model.halved() } else { model }, state))
+    }
+
+    /// The calibration of the best epoch.
+    ///
+    /// # Errors
+    /// If there is none yet.
+    pub fn calibration(&self) -> Result<Calibration> {
         if !self.folder.join("calibration.json").exists() {
-            return Ok((model, state));
+            bail!("{}: is not calibrated yet; do it with `train tune`", self.folder.display());
         }
-        let scales: Vec<Scale> = self.read_json("calibration.json")?;
-        Ok((model.scaled(&scales), state))
+        self.read_json("calibration.json")
     }
 
     /// Keeps the calibration of the best epoch.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save_calibration(&self, scales: &[Scale]) -> Result<()> {
-        self.write_json("calibration.json", &scales)
+    pub fn save_calibration(&self, calibration: &Calibration) -> Result<()> {
+        self.write_json("calibration.json", calibration)
     }
 
     /// Loads the weights, their average and the optimiser's moments after the last epoch.

@@ -118,11 +118,14 @@ fn a_mobilenet_goes_the_whole_way_too() {
     fs::write(workshop.path("train.csv"), text).unwrap();
     let images = format!("train.csv={}", fixture("tiny/Images"));
     let validation = fixture("tiny/val.csv");
-    let second = ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
-    let from = ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
+    let second =
+        ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
+    let from =
+        ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
     let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
     workshop.must(&[&second[..], &from, &rest].concat());
-    let output = workshop.run(&[&second[..], &["--run", "third", "--teacher", "first.onnx"]].concat());
+    let third = ["fit", &images, "--validation", &validation, "--run", "third", "--teacher", "first.onnx"];
+    let output = workshop.run(&third);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("first.onnx: does not know every genre"), "{errors}");
 

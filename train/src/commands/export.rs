@@ -55,8 +55,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let settings = run.settings()?;
     let (model, state) = run.calibrated(&Device::flex())?;
     let card = card(args, &run, &settings, &state)?;
-    let full = export::to_onnx(model, &card)?;
-    let halved = full.halved();
+    let halved = run.calibration()?.halved;
+    let bytes = export::to_onnx(model, &card, halved)?;
 
     let sources: Vec<&Source> = if args.gate.is_empty() {
         settings.validation.iter().chain(&settings.train).collect()
@@ -71,20 +71,17 @@ pub fn run(args: &Args) -> Result<Outcome> {
         }
     }
     let (model, _) = run.calibrated(&Device::flex())?;
-    let (full, halved) = (full.encode()?, halved.encode()?);
-    let parity = export::prove(&full, &model, &sets)?;
-    let change = export::change(&full, &halved, &sets)?;
-    let (bytes, bits) = if change <= export::HALVING_TOLERANCE { (halved, 16) } else { (full, 32) };
+    let parity = export::prove(&bytes, &model, &sets)?;
     write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     anstream::println!(
-        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}; weights of {bits} bits (16 change a \
-         probability by up to {change:.1e})",
+        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}, weights of {} bits",
         args.model.display(),
         state.best,
         run.folder().display(),
         bytes.len() as f64 / 1e6,
         parity.posters,
-        parity.largest
+        parity.largest,
+        if halved { 16 } else { 32 }
     );
     Ok(Outcome::Complete)
 }

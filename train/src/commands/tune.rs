@@ -10,7 +10,7 @@ use runtime::manifest::Source;
 use runtime::threshold;
 
 use super::{DataArgs, RunArgs};
-use crate::calibration;
+use crate::calibration::{self, Calibration, HALVING_TOLERANCE};
 use crate::data::PosterSet;
 use crate::fit;
 use crate::run::Run;
@@ -50,9 +50,14 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
     let manifest = validation.manifest();
     let labels = manifest.labels();
     let scales = calibration::fit(&logits, &Scored { genres: &manifest.genres, probabilities: &[], labels: &labels });
-    run.save_calibration(&scales)?;
     let scaled = logits.iter().zip(scales.iter().cycle()).map(|(logit, scale)| logit * scale.slope + scale.offset);
-    let probabilities = fit::probabilities(&scaled.collect::<Vec<_>>());
+    let full = fit::probabilities(&scaled.collect::<Vec<_>>());
+    let halved = model.scaled(&scales).halved();
+    let halved = fit::probabilities(&fit::logits(&halved, validation, &run.settings()?.input, workers));
+    let change = full.iter().zip(&halved).map(|(full, halved)| (full - halved).abs()).fold(0.0, f32::max);
+    let calibration = Calibration { scales, halved: change <= HALVING_TOLERANCE };
+    run.save_calibration(&calibration)?;
+    let probabilities = if calibration.halved { halved } else { full };
     let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
     let points = threshold::choose(&scored);
     run.save_operating_points(&points)?;

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, SeedableRng};
 use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use runtime::manifest::LabelledPoster;
 use runtime::poster::{self, Input};
@@ -196,7 +196,11 @@ fn prepare(set: &PosterSet, posters: &[usize], pass: &Pass) -> Batch {
             let seed = pass.training.as_ref().map_or(0, |training| training.seed);
             let view = Pcg64::seed_from_u64(seed ^ (poster as u64 + 1)).random_range(0..features.views());
             batch.inputs.extend(features.get(poster, view));
-            batch.labels(set, &[(poster, 1.0)], pass.training.as_ref().and_then(|training| training.teacher.as_deref()));
+            batch.labels(
+                set,
+                &[(poster, 1.0)],
+                pass.training.as_ref().and_then(|training| training.teacher.as_deref()),
+            );
         }
         return batch;
     }

@@ -66,7 +66,8 @@ pub fn load(
         let mut file = tempfile::NamedTempFile::new_in(cache).with_context(failed)?;
         let bar = progress_bar((views * set.len()) as u64, "features of the frozen part");
         for view in 0..views {
-            let seed = |training: &Training| Training { seed: training.seed.wrapping_add(view as u64), ..training.clone() };
+            let seed =
+                |training: &Training| Training { seed: training.seed.wrapping_add(view as u64), ..training.clone() };
             let pass = Pass { training: pass.training.as_ref().map(seed), ..pass.clone() };
             for batch in Batches::in_order(set, &pass) {
                 bar.inc(batch.len as u64);

@@ -6,16 +6,14 @@ use half::f16;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
 
-/// Tensors of fewer numbers keep their precision: halving them saves nothing.
-const HALVED: usize = 256;
-
 /// Makes `Relu(x) - Relu(x - c)`, the only way in which burn-onnx can write ReLU6, one `Clip(x, 0, c)`.
 pub(super) fn join_clips(graph: &mut GraphProto) {
     let makers: HashMap<&str, &NodeProto> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
     let constants: HashMap<&str, f32> =
         graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), scalar(tensor)?))).collect();
-    let made_by = |tensor: &String, kind: &str| makers.get(tensor.as_str()).copied().filter(|node| node.op_type == kind);
+    let made_by =
+        |tensor: &String, kind: &str| makers.get(tensor.as_str()).copied().filter(|node| node.op_type == kind);
     let clip = |node: &NodeProto| -> Option<(String, f32)> {
         let [low, high] = (node.op_type == "Sub").then_some(node.input.as_slice())? else { return None };
         let below = made_by(&made_by(high, "Relu")?.input[0], "Sub")?;
@@ -76,11 +74,12 @@ fn remove_unused(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| used.contains(&tensor.name));
 }
 
-/// Stores weights as 16-bit floats, each behind a `Cast` that gives back 32 bits: half the file, the same arithmetic.
+/// Stores matrices and kernels as 16-bit floats, each behind a `Cast` that gives back 32 bits: half the file, the same
+/// arithmetic. Lists, such as biases, are short and keep their precision.
 pub(super) fn halve_weights(graph: &mut GraphProto) {
     let mut casts = Vec::new();
     for tensor in &mut graph.initializer {
-        if tensor.data_type != DataType::Float as i32 || tensor.dims.iter().product::<i64>() < HALVED as i64 {
+        if tensor.data_type != DataType::Float as i32 || tensor.dims.len() < 2 {
             continue;
         }
         let halved = floats(tensor).into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes());

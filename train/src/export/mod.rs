@@ -29,42 +29,18 @@ pub const GATE_POSTERS: usize = 256;
 /// The most that a probability may differ between burn and tract.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// The most that a probability may change by storing weights in 16 bits.
-pub const HALVING_TOLERANCE: f32 = 2e-3;
-
-/// A graph with its card, ready to be written.
-#[derive(Clone)]
-pub struct Exported(ModelProto);
-
-impl Exported {
-    /// The same with its weights stored in 16 bits.
-    pub fn halved(&self) -> Self {
-        let mut halved = self.clone();
-        halved.0.graph.iter_mut().for_each(graph::halve_weights);
-        halved
-    }
-
-    /// The file's bytes, as every reader of ONNX expects them.
-    ///
-    /// # Errors
-    /// None for a graph that was exported.
-    pub fn encode(&self) -> Result<Vec<u8>> {
-        encoding::unpacked(&self.0.encode_to_vec())
-    }
-}
-
-/// A network as ONNX: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
+/// The ONNX file of a network: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
 /// and the card.
 ///
 /// Tensors and nodes get the names of the module tree in place of numbers, and what the exporter had to write in several
-/// nodes becomes one again.
+/// nodes becomes one again. With `halved`, matrices and kernels are stored as 16-bit floats.
 ///
 /// The network is consumed: capturing it leaves the running statistics of its batch normalisation, which clones share, on
 /// the exporter's own device.
 ///
 /// # Errors
 /// If the network has an operation that cannot be exported, or the card is not consistent.
-pub fn to_onnx(model: Model, card: &Card) -> Result<Exported> {
+pub fn to_onnx(model: Model, card: &Card, halved: bool) -> Result<Vec<u8>> {
     let (height, width) = (card.input.height as usize, card.input.width as usize);
     let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
     let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
@@ -81,8 +57,11 @@ pub fn to_onnx(model: Model, card: &Card) -> Result<Exported> {
     let graph = proto.graph.as_mut().context("the exporter made no graph")?;
     graph::join_clips(graph);
     names::rename(graph)?;
+    if halved {
+        graph::halve_weights(graph);
+    }
     card.write(&mut proto)?;
-    Ok(Exported(proto))
+    encoding::unpacked(&proto.encode_to_vec())
 }
 
 /// What the gate found.
@@ -132,18 +111,6 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
     let difference = difference(&three, &tract[..3].concat());
     ensure!(difference <= TOLERANCE, "a batch of three and three posters alone differ by {difference}");
     Ok(Parity { posters: inputs.len(), largest })
-}
-
-/// The largest change of a probability from one file to another, over [`GATE_POSTERS`] inputs.
-///
-/// # Errors
-/// If a file cannot be run.
-pub fn change(from: &[u8], to: &[u8], sets: &[Arc<PosterSet>]) -> Result<f32> {
-    let from = Network::from_bytes(from, "the exported model")?;
-    let to = Network::from_bytes(to, "the exported model with smaller weights")?;
-    let inputs = gate_inputs(sets, &from.card().input);
-    let changes = inputs.par_iter().map(|input| Ok(difference(&from.probabilities(input)?, &to.probabilities(input)?)));
-    Ok(changes.collect::<TractResult<Vec<f32>>>()?.into_iter().fold(0.0, worse))
 }
 
 /// The largest difference between two lists of probabilities of the same length.

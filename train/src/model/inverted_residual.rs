@@ -159,7 +159,10 @@ impl InvertedResidual for Flex {
         y.par_chunks_mut(group * output_len)
             .zip(means.par_chunks_mut(group * sizes.middle))
             .zip(x.par_chunks(group * input_len))
-            .for_each_init(|| [const { Vec::new() }; 2], |buffers, ((y, means), x)| block.forward(x, buffers, y, means));
+            .for_each_init(
+                || [const { Vec::new() }; 2],
+                |buffers, ((y, means), x)| block.forward(x, buffers, y, means),
+            );
         if tap {
             y.extend(means);
         }
@@ -249,8 +252,7 @@ impl Sizes {
             stride,
         };
         let Self { inputs, middle, outputs, .. } = sizes;
-        let expected =
-            [middle * inputs, middle, middle * 9, middle, outputs * middle, outputs];
+        let expected = [middle * inputs, middle, middle * 9, middle, outputs * middle, outputs];
         for (tensor, expected) in tensors[1..].iter().zip(expected) {
             assert_eq!(tensor.layout().num_elements(), expected, "a block's weights must fit each other: {sizes:?}");
         }
@@ -314,7 +316,10 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new([expand, expand_bias, depthwise, depthwise_bias, project, project_bias]: [&'a [f32]; 6], sizes: Sizes) -> Self {
+    fn new(
+        [expand, expand_bias, depthwise, depthwise_bias, project, project_bias]: [&'a [f32]; 6],
+        sizes: Sizes,
+    ) -> Self {
         let depthwise = transposed(depthwise, sizes.middle);
         Self { sizes, expand, expand_bias, depthwise, depthwise_bias, project, project_bias }
     }

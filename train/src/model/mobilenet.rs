@@ -16,8 +16,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, activation::relu};
 
-use super::pretrained::Weights;
 use super::inverted_residual::{CEILING, inverted_residual, same_padding};
+use super::pretrained::Weights;
 
 /// Expansion, channels, number and first stride of the blocks, as in the paper's table 2.
 const STAGES: [(usize, usize, usize, usize); 7] =
@@ -157,7 +157,8 @@ impl MobileNet {
         let mut map = relu6(self.stem.forward(posters, 2, 1));
         let mut means = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
-            let wide = block.expand.as_ref().map_or_else(|| map.clone(), |expand| relu6(expand.forward(map.clone(), 1, 1)));
+            let wide =
+                block.expand.as_ref().map_or_else(|| map.clone(), |expand| relu6(expand.forward(map.clone(), 1, 1)));
             if TAPS.contains(&index) {
                 means.push(self.mean.forward(wide.clone()));
             }

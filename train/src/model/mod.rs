@@ -8,8 +8,8 @@ pub mod pretrained;
 use anyhow::{Result, bail};
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
 use burn::lr_scheduler::step::StepLrSchedulerConfig;
-use burn::module::{Initializer, Module, Param, ParamGroup};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::{Initializer, Module, ModuleMapper, Param, ParamGroup};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Scale;
@@ -18,6 +18,8 @@ use mobilenet::{MobileNet, MobileNetConfig};
 use pretrained::Weights;
 
 /// A network of any architecture.
+// A program holds two or three of them: a kilobyte more is nothing beside the weights, which lie elsewhere.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Model {
     /// See [`cnn`].
@@ -53,7 +55,9 @@ impl Model {
     pub fn load_trunk(&mut self, weights: &Weights) -> Result<()> {
         match self {
             Self::MobileNet(mobilenet) => mobilenet.load_trunk(weights),
-            Self::Cnn(_) => bail!("pretrained weights are for the architecture \"mobilenet\"; name it with --architecture"),
+            Self::Cnn(_) => {
+                bail!("pretrained weights are for the architecture \"mobilenet\"; name it with --architecture")
+            }
         }
     }
 
@@ -101,6 +105,17 @@ impl Model {
         genres.weight = genres.weight.clone().map(|weight| weight * slopes.clone().unsqueeze());
         genres.bias = genres.bias.take().map(|bias| bias.map(|bias| bias * slopes + offsets));
         self
+    }
+
+    /// Rounds matrices and kernels to what 16-bit floats can hold. Lists, such as biases, are short and keep their precision.
+    pub fn halved(self) -> Self {
+        struct Halver;
+        impl ModuleMapper for Halver {
+            fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                if D < 2 { param } else { param.map(|weights| weights.cast(DType::F16).cast(DType::F32)) }
+            }
+        }
+        self.map(&mut Halver)
     }
 
     /// The learning rate of each part: `head` for the head, that times `trunk` for the trunk.

@@ -45,10 +45,7 @@ impl Weights {
         };
         ensure!(path.is_file(), "{}: is not a file; name one with --pretrained", path.display());
         let convert = |tensors: &BTreeMap<String, burn::store::burn_pack::Tensor>| -> Result<_> {
-            tensors
-                .iter()
-                .map(|(name, tensor)| Ok((name.clone(), bridge::to_data(tensor)?.convert::<f32>())))
-                .collect()
+            tensors.iter().map(|(name, tensor)| Ok((name.clone(), bridge::to_data(tensor)?.convert::<f32>()))).collect()
         };
         let tensors = if path.extension().is_some_and(|kind| kind == "safetensors") {
             let mut store = SafetensorsStore::from_file(path);
@@ -76,7 +73,8 @@ impl Weights {
     /// # Errors
     /// If the file does not have it.
     pub fn convolution(&self, name: &str, shape: [usize; 4]) -> Result<Convolution> {
-        let (convolution, norm) = if self.is_torchvision() { torchvision(name) } else { (name.to_string(), String::new()) };
+        let (convolution, norm) =
+            if self.is_torchvision() { torchvision(name) } else { (name.to_string(), String::new()) };
         let weight = self.tensor(&format!("{convolution}.weight"), &shape)?;
         let outputs = [shape[0]];
         if !self.tensors.contains_key(&format!("{norm}.running_var")) {
