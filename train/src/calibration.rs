@@ -8,12 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct Calibration {
     /// Every genre's scale, `[G]`.
     pub scales: Vec<Scale>,
-    /// Whether matrices and kernels are rounded to 16-bit floats.
-    pub halved: bool,
+    /// The least number of values of a weight tensor that is rounded to 16-bit floats; nothing if none is.
+    pub halved: Option<usize>,
 }
 
 /// The most that a probability may change by rounding weights to 16 bits.
 pub const HALVING_TOLERANCE: f32 = 2e-3;
+
+/// What [`Calibration::halved`] may be, the best first. Large tensors hold nearly all of a file's bytes; small ones, such as
+/// biases and the kernels of early layers, hold little of it and most of the error.
+pub const HALVING_SIZES: [usize; 5] = [1 << 11, 1 << 13, 1 << 14, 1 << 16, 1 << 18];
 
 /// How a genre's logit `x` becomes a calibrated one: `slope * x + offset` (Platt, "Probabilistic outputs for support
 /// vector machines", 1999).
@@ -42,6 +46,11 @@ pub fn fit(logits: &[f32], scored: &Scored) -> Vec<Scale> {
             one(&known)
         })
         .collect()
+}
+
+/// Logits `[N, G]`, each by its genre's scale, `[G]`.
+pub fn apply(scales: &[Scale], logits: &[f32]) -> Vec<f32> {
+    logits.iter().zip(scales.iter().cycle()).map(|(logit, scale)| logit * scale.slope + scale.offset).collect()
 }
 
 /// Newton's method for logistic regression on one variable, with the prior as regularisation.

@@ -223,7 +223,7 @@ impl Run {
         let (model, state) = self.best(device)?;
         let Calibration { scales, halved } = self.calibration()?;
         let model = model.scaled(&scales);
-        Ok((if halved { model.halved() } else { model }, state))
+        Ok((if let Some(size) = halved { model.halved(size) } else { model }, state))
     }
 
     /// The calibration of the best epoch.

@@ -308,3 +308,24 @@ fn split_makes_parts_that_check_finds_apart() {
     let again = workshop.run(&["split", &fixture("tiny/train.csv"), "--parts", "train=70,val=30", "--out", "parts"]);
     assert_eq!(again.status.code(), Some(2), "a part was overwritten");
 }
+
+#[test]
+fn a_split_forgot_which_genres_are_known_as_a_group_only() {
+    let workshop = Workshop::new();
+    let folder = fixture("tiny/Images");
+    let picture = |number: usize| {
+        let mut pictures: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        pictures.sort();
+        pictures[number].display().to_string()
+    };
+    let rows: String = (0..8).map(|number| format!("{},Drama|Action_Adventure,,,1\n", picture(number * 20))).collect();
+    fs::write(workshop.path("groups.csv"), format!("path,Genre,Action,Adventure,Drama\n{rows}")).unwrap();
+    workshop.must(&["split", "groups.csv", "--parts", "all=100", "--out", "parts"]);
+    let read = |name: &str| Manifest::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    let known = |manifest: &Manifest| -> Vec<_> {
+        manifest.posters.iter().map(|poster| (poster.labels.clone(), poster.any_of.clone())).collect()
+    };
+    let (before, after) = (read("groups.csv"), read("parts/all.csv"));
+    assert_eq!(before.posters[0].any_of, [[0, 1]]);
+    assert_eq!(known(&after), known(&before));
+}

@@ -74,14 +74,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let parity = export::prove(&bytes, &model, &sets)?;
     write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     anstream::println!(
-        "{}: epoch {} of {}, {:.1} MB; burn and tract agree on {} posters to {:.1e}, weights of {} bits",
+        "{}: epoch {} of {}, {:.1} MB, weights of {}; burn and tract agree on {} posters to {:.1e}",
         args.model.display(),
         state.best,
         run.folder().display(),
         bytes.len() as f64 / 1e6,
+        halved.map_or("32 bits".into(), |size| format!("16 bits in tensors of {size} and more")),
         parity.posters,
         parity.largest,
-        if halved { 16 } else { 32 }
     );
     Ok(Outcome::Complete)
 }

@@ -152,21 +152,26 @@ fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
     read.unzip()
 }
 
-/// Writes a part with a column for the path and one for each genre. Paths are relative to the part's folder where the
-/// pictures lie below it.
+/// Writes a part with a column for the path, one for the genres and groups of genres by name, and one for each genre.
+/// Paths are relative to the part's folder where the pictures lie below it.
 fn write(path: &Path, folder: &Path, genres: &[String], posters: &[&LabelledPoster]) -> Result<()> {
     let folder = folder.canonicalize()?;
     write_whole(path, |file| {
         let mut csv = csv::Writer::from_writer(file);
-        csv.write_field("path")?;
-        csv.write_record(genres)?;
+        csv.write_record(["path", "Genre"].into_iter().chain(genres.iter().map(String::as_str)))?;
         for poster in posters {
             let picture = poster.path.canonicalize()?;
             csv.write_field(picture.strip_prefix(&folder).unwrap_or(&picture).to_string_lossy().as_ref())?;
+            let known = genres.iter().zip(&poster.labels).filter(|(_, label)| **label == Some(true));
+            let mut names: Vec<String> = known.map(|(genre, _)| genre.clone()).collect();
+            for group in &poster.any_of {
+                let members: Vec<&str> = group.iter().map(|member| genres[*member].as_str()).collect();
+                names.push(members.join("_"));
+            }
+            csv.write_field(names.join("|"))?;
             csv.write_record(poster.labels.iter().map(|label| label.map_or("", |yes| if yes { "1" } else { "0" })))?;
         }
-        csv.flush()?;
-        Ok(())
+        Ok(csv.flush()?)
     })?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use runtime::manifest::Source;
 use runtime::threshold;
 
 use super::{DataArgs, RunArgs};
-use crate::calibration::{self, Calibration, HALVING_TOLERANCE};
+use crate::calibration::{self, Calibration, HALVING_SIZES, HALVING_TOLERANCE};
 use crate::data::PosterSet;
 use crate::fit;
 use crate::run::Run;
@@ -46,18 +46,21 @@ pub fn run(args: &Args) -> Result<Outcome> {
 /// first.
 pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Result<()> {
     let (model, state) = run.best(&Device::flex())?;
-    let logits = fit::logits(&model, validation, &run.settings()?.input, workers);
+    let settings = run.settings()?;
+    let logits = fit::logits(&model, validation, &settings.input, workers);
     let manifest = validation.manifest();
     let labels = manifest.labels();
     let scales = calibration::fit(&logits, &Scored { genres: &manifest.genres, probabilities: &[], labels: &labels });
-    let scaled = logits.iter().zip(scales.iter().cycle()).map(|(logit, scale)| logit * scale.slope + scale.offset);
-    let full = fit::probabilities(&scaled.collect::<Vec<_>>());
-    let halved = model.scaled(&scales).halved();
-    let halved = fit::probabilities(&fit::logits(&halved, validation, &run.settings()?.input, workers));
-    let change = full.iter().zip(&halved).map(|(full, halved)| (full - halved).abs()).fold(0.0, f32::max);
-    let calibration = Calibration { scales, halved: change <= HALVING_TOLERANCE };
-    run.save_calibration(&calibration)?;
-    let probabilities = if calibration.halved { halved } else { full };
+    let full = fit::probabilities(&calibration::apply(&scales, &logits));
+    let model = model.scaled(&scales);
+    let halved = HALVING_SIZES.into_iter().find_map(|size| {
+        let halved = model.clone().halved(size);
+        let halved = fit::probabilities(&fit::logits(&halved, validation, &settings.input, workers));
+        let change = full.iter().zip(&halved).map(|(full, halved)| (full - halved).abs()).fold(0.0, f32::max);
+        (change <= HALVING_TOLERANCE).then_some((size, halved))
+    });
+    let (halved, probabilities) = halved.map_or((None, full), |(size, halved)| (Some(size), halved));
+    run.save_calibration(&Calibration { scales, halved })?;
     let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
     let points = threshold::choose(&scored);
     run.save_operating_points(&points)?;

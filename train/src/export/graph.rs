@@ -74,12 +74,12 @@ fn remove_unused(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| used.contains(&tensor.name));
 }
 
-/// Stores matrices and kernels as 16-bit floats, each behind a `Cast` that gives back 32 bits: half the file, the same
-/// arithmetic. Lists, such as biases, are short and keep their precision.
-pub(super) fn halve_weights(graph: &mut GraphProto) {
+/// Stores tensors of at least `size` weights as 16-bit floats, each behind a `Cast` that gives back 32 bits: half the file,
+/// the same arithmetic.
+pub(super) fn halve_weights(graph: &mut GraphProto, size: usize) {
     let mut casts = Vec::new();
     for tensor in &mut graph.initializer {
-        if tensor.data_type != DataType::Float as i32 || tensor.dims.len() < 2 {
+        if tensor.data_type != DataType::Float as i32 || tensor.dims.iter().product::<i64>() < size as i64 {
             continue;
         }
         let halved = floats(tensor).into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes());

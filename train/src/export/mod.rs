@@ -33,14 +33,14 @@ pub const TOLERANCE: f32 = 1e-4;
 /// and the card.
 ///
 /// Tensors and nodes get the names of the module tree in place of numbers, and what the exporter had to write in several
-/// nodes becomes one again. With `halved`, matrices and kernels are stored as 16-bit floats.
+/// nodes becomes one again. Tensors of at least `halved` weights, if that is given, are stored as 16-bit floats.
 ///
 /// The network is consumed: capturing it leaves the running statistics of its batch normalisation, which clones share, on
 /// the exporter's own device.
 ///
 /// # Errors
 /// If the network has an operation that cannot be exported, or the card is not consistent.
-pub fn to_onnx(model: Model, card: &Card, halved: bool) -> Result<Vec<u8>> {
+pub fn to_onnx(model: Model, card: &Card, halved: Option<usize>) -> Result<Vec<u8>> {
     let (height, width) = (card.input.height as usize, card.input.width as usize);
     let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
     let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
@@ -57,8 +57,8 @@ pub fn to_onnx(model: Model, card: &Card, halved: bool) -> Result<Vec<u8>> {
     let graph = proto.graph.as_mut().context("the exporter made no graph")?;
     graph::join_clips(graph);
     names::rename(graph)?;
-    if halved {
-        graph::halve_weights(graph);
+    if let Some(size) = halved {
+        graph::halve_weights(graph, size);
     }
     card.write(&mut proto)?;
     encoding::unpacked(&proto.encode_to_vec())

@@ -107,15 +107,18 @@ impl Model {
         self
     }
 
-    /// Rounds matrices and kernels to what 16-bit floats can hold. Lists, such as biases, are short and keep their precision.
-    pub fn halved(self) -> Self {
-        struct Halver;
+    /// Rounds tensors of at least `size` weights to what 16-bit floats can hold.
+    pub fn halved(self, size: usize) -> Self {
+        struct Halver(usize);
         impl ModuleMapper for Halver {
             fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                if D < 2 { param } else { param.map(|weights| weights.cast(DType::F16).cast(DType::F32)) }
+                if param.shape().num_elements() < self.0 {
+                    return param;
+                }
+                param.map(|weights| weights.cast(DType::F16).cast(DType::F32))
             }
         }
-        self.map(&mut Halver)
+        self.map(&mut Halver(size))
     }
 
     /// The learning rate of each part: `head` for the head, that times `trunk` for the trunk.
