@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use benches::{SIZES, jpeg};
+use benches::{SIZES, jpeg, models};
 use criterion::{Criterion, criterion_group, criterion_main};
 use runtime::network::Network;
 use runtime::{poster, threshold};
@@ -32,8 +32,12 @@ fn stages(criterion: &mut Criterion) {
         });
     }
 
-    let input = vec![0.1; card.input.len()];
-    criterion.bench_function("inference", |bench| bench.iter(|| network.probabilities(black_box(&input))));
+    for (name, network) in models() {
+        let input = vec![0.1; network.card().input.len()];
+        criterion.bench_function(&format!("inference, {name}"), |bench| {
+            bench.iter(|| network.probabilities(black_box(&input)));
+        });
+    }
     criterion.bench_function("load the shipped model", |bench| bench.iter(Network::shipped));
 }
 
