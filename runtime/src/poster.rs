@@ -89,8 +89,8 @@ pub enum PosterError {
         /// The file.
         path: String,
     },
-    /// The header claims more pixels than [`MAX_PIXELS`].
-    #[error("{path}: claims {width} x {height} pixels, more than the limit of {MAX_PIXELS}; scale it down first")]
+    /// The header claims more pixels than allowed.
+    #[error("{path}: claims {width} x {height} pixels, more than the limit of {limit}; scale it down first")]
     TooLarge {
         /// The file.
         path: String,
@@ -98,6 +98,8 @@ pub enum PosterError {
         width: u32,
         /// Claimed height in pixels.
         height: u32,
+        /// The most pixels allowed.
+        limit: u64,
     },
     /// The picture is damaged, or of a kind that the decoder does not know.
     #[error("{path}: cannot be decoded ({reason}); it is damaged or cut short, fetch it again")]
@@ -119,14 +121,22 @@ pub fn open(path: &Path) -> Result<RgbImage, PosterError> {
     decode(&bytes, &path.display().to_string())
 }
 
-/// Decodes a JPEG, PNG or WebP picture, whatever its name ends in, into upright 8-bit RGB.
+/// [`decode_within`] the limit of [`MAX_PIXELS`].
+///
+/// # Errors
+/// See [`PosterError`].
+pub fn decode(bytes: &[u8], path: &str) -> Result<RgbImage, PosterError> {
+    decode_within(bytes, path, MAX_PIXELS)
+}
+
+/// Decodes a JPEG, PNG or WebP picture of at most `max_pixels`, whatever its name ends in, into upright 8-bit RGB.
 ///
 /// The EXIF orientation is applied, grey and CMYK become RGB, transparent pixels are laid over white. `path` is used
 /// in messages only.
 ///
 /// # Errors
 /// See [`PosterError`].
-pub fn decode(bytes: &[u8], path: &str) -> Result<RgbImage, PosterError> {
+pub fn decode_within(bytes: &[u8], path: &str, max_pixels: u64) -> Result<RgbImage, PosterError> {
     let path = || path.to_string();
     if bytes.is_empty() {
         return Err(PosterError::Empty { path: path() });
@@ -142,8 +152,8 @@ pub fn decode(bytes: &[u8], path: &str) -> Result<RgbImage, PosterError> {
         error => damaged(error),
     })?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(PosterError::TooLarge { path: path(), width, height });
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(PosterError::TooLarge { path: path(), width, height, limit: max_pixels });
     }
     if is_cut_short(bytes) {
         return Err(PosterError::Damaged { path: path(), reason: "the file ends in the middle of the picture".into() });

@@ -3,10 +3,15 @@
 pub mod classify;
 pub mod evaluate;
 pub mod inspect;
+pub mod tag;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
 
 use crate::card::Card;
 use crate::network::{Network, NetworkError};
@@ -48,6 +53,22 @@ pub fn complain(message: &str) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {message}");
+}
+
+/// A flag that the first Ctrl-C raises; the second one ends the program at once.
+///
+/// # Errors
+/// If the system does not let it.
+pub fn on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("Ctrl-C cannot be handled")?;
+    Ok(interrupted)
 }
 
 /// The model to use and what to make of its probabilities.

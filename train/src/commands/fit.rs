@@ -1,11 +1,9 @@
 //! `train fit`: a network from labelled posters.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
-use runtime::commands::Outcome;
+use anyhow::{Result, ensure};
+use runtime::commands::{Outcome, on_ctrl_c};
 use runtime::manifest::Source;
 use runtime::poster::Input;
 
@@ -283,17 +281,4 @@ pub fn run(args: &Args) -> Result<Outcome> {
     tune::tune(&run, &validation, args.data.workers)?;
     let failed = !train.unreadable.is_empty() || !validation.unreadable.is_empty();
     Ok(if failed { Outcome::SomeFailed } else { Outcome::Complete })
-}
-
-/// A flag that the first Ctrl-C raises; the second one ends the program at once.
-fn on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = interrupted.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("Ctrl-C cannot be handled")?;
-    Ok(interrupted)
 }

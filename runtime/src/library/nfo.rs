@@ -1,0 +1,431 @@
+//! Genres in NFO files: the XML that Kodi, Jellyfin, Emby, Radarr and tinyMediaManager keep beside a film.
+//!
+//! [`add`] writes one `<genre>` for each genre that a file lacks and leaves every other byte as it is; [`undo`] gives
+//! back the file as it was before, byte for byte. What is ours stands between two comments, of which the first lists it:
+//!
+//! ```xml
+//! <movie>
+//!   <title>The Last Lighthouse</title>
+//!   <genre>Drama</genre>
+//!   <!--poster-genres added="Mystery|Thriller"-->
+//!   <genre>Mystery</genre>
+//!   <genre>Thriller</genre>
+//!   <!--/poster-genres-->
+//! </movie>
+//! ```
+//!
+//! Kodi and Jellyfin pass over comments when they read. When they write the file anew (Kodi's export, Jellyfin's NFO
+//! saver, a refresh by Radarr or tinyMediaManager) the comments are gone, and with them the proof of whose genres these
+//! are: [`undo`] then leaves them. The same goes for what a person changes between the comments.
+//!
+//! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both. Only elements directly
+//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>, <https://kodi.wiki/view/NFO_files/Combination>,
+//! <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's `MediaBrowser.XbmcMetadata` (`BaseNfoParser`,
+//! `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and `NfoFile`.
+
+mod document;
+mod mark;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use document::{Document, Encoding, Kind, Node, edit, indentation};
+use mark::{Mark, Origin};
+
+/// The root element of an NFO file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// `<movie>`: a film.
+    Movie,
+    /// `<tvshow>`: a series as a whole.
+    TvShow,
+}
+
+impl Root {
+    /// The element's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Movie => "movie",
+            Self::TvShow => "tvshow",
+        }
+    }
+
+    /// Jellyfin does not look at the root's name at all, so `<Movie>` is taken, too.
+    fn named(name: &str) -> Option<Self> {
+        [Self::Movie, Self::TvShow].into_iter().find(|root| name.eq_ignore_ascii_case(root.name()))
+    }
+}
+
+/// What a new NFO file says besides its genres.
+///
+/// Kodi takes what an NFO file says for all there is to know and asks its scraper no longer (`FULL_NFO`): without a
+/// title, a film has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct New {
+    /// Film or series.
+    pub root: Root,
+    /// The title.
+    pub title: Option<String>,
+    /// The year of release.
+    pub year: Option<u16>,
+}
+
+/// What has to be done with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Unchanged,
+    /// Write these bytes in place of it.
+    Write(Vec<u8>),
+    /// Delete it: it was made by [`minimal`], and nobody has changed it since.
+    Delete,
+}
+
+/// Why an NFO file is left alone. Each message names the file.
+#[derive(Debug, Error)]
+pub enum NfoError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read ({source}); check the path and its permissions")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not what the file says they are, or of an encoding that is not known here.
+    #[error("{path}: {problem}; save it as UTF-8 in a text editor")]
+    Encoding {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        problem: String,
+    },
+    /// The file holds no element, or other text before it: a link for a scraper, a release note, nothing.
+    #[error("{path}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away")]
+    NotXml {
+        /// The file.
+        path: String,
+    },
+    /// The XML is damaged.
+    #[error("{path}: is not well-formed in line {line} ({reason}); mend it or have its program write it anew")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The file is about an episode, a music video or something else.
+    #[error("{path}: is about <{root}>, and only <movie> and <tvshow> have genres here; leave it out")]
+    WrongRoot {
+        /// The file.
+        path: String,
+        /// The name of its root.
+        root: String,
+    },
+}
+
+/// Adds those of `genres` that a file lacks, behind its last genre or at the end of its root, in its own line endings,
+/// indentation and encoding. What an earlier call added is renewed; no genres at all are the same as [`undo`].
+///
+/// With `replace`, the genres that were there are set aside, each as a comment in its place. Mind that a program which
+/// writes the file anew drops these comments, and a person's genres with them.
+///
+/// `path` is used in messages only.
+///
+/// # Errors
+/// See [`NfoError`].
+pub fn add(bytes: &[u8], path: &str, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
+    let (encoding, text) = Encoding::decode(bytes, path)?;
+    let text = match before(&text, path)? {
+        Before::Nothing(_) if missing(genres, Vec::new()).is_empty() => return Ok(Change::Delete),
+        Before::Nothing(new) => minimal_text(&new, genres),
+        Before::Text(text) => with_genres(&text, path, encoding, genres, replace)?,
+    };
+    Ok(change(bytes, encoding.encode(&text)))
+}
+
+/// Takes out what [`add`] put in: the genres that our comment lists and that stand unchanged between our comments, and
+/// the comments; puts back what was set aside. A file without our comments is [`Change::Unchanged`], whatever it holds.
+///
+/// `path` is used in messages only.
+///
+/// # Errors
+/// See [`NfoError`].
+pub fn undo(bytes: &[u8], path: &str) -> Result<Change, NfoError> {
+    if !is_marked(bytes) {
+        return Ok(Change::Unchanged);
+    }
+    let (encoding, text) = Encoding::decode(bytes, path)?;
+    Ok(match before(&text, path)? {
+        Before::Nothing(_) => Change::Delete,
+        Before::Text(text) => change(bytes, encoding.encode(&text)),
+    })
+}
+
+/// A new NFO file that says no more than `new` and the genres. [`undo`] has it deleted as long as nobody changes it.
+pub fn minimal(new: &New, genres: &[&str]) -> Vec<u8> {
+    minimal_text(new, genres).into()
+}
+
+/// [`add`] for a file; if there is none, [`minimal`]. Nothing is written.
+///
+/// # Errors
+/// See [`NfoError`].
+pub fn apply(path: &Path, new: &New, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
+    match read(path)? {
+        Some(bytes) => add(&bytes, &path.display().to_string(), genres, replace),
+        None if missing(genres, Vec::new()).is_empty() => Ok(Change::Unchanged),
+        None => Ok(Change::Write(minimal(new, genres))),
+    }
+}
+
+/// [`undo`] for a file; where there is none, nothing is to be done. Nothing is written.
+///
+/// # Errors
+/// See [`NfoError`].
+pub fn revert(path: &Path) -> Result<Change, NfoError> {
+    match read(path)? {
+        Some(bytes) => undo(&bytes, &path.display().to_string()),
+        None => Ok(Change::Unchanged),
+    }
+}
+
+/// Where a film or series lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// A film that shares its folder with others.
+    Shared {
+        /// The video file.
+        video: &'a Path,
+    },
+    /// A film with a folder to itself.
+    Own {
+        /// The folder.
+        folder: &'a Path,
+        /// The video file in it; none if the folder is a DVD or Blu-ray.
+        video: Option<&'a Path>,
+    },
+    /// A series.
+    Show {
+        /// The folder that holds its seasons.
+        folder: &'a Path,
+    },
+}
+
+/// The NFO files that say something of a film or series: all that exist, or the one to make; never none.
+///
+/// A film with a folder to itself may have two. Jellyfin reads `movie.nfo` before `<video>.nfo` (`MovieNfoSaver`; older
+/// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on, and
+/// otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them read and
+/// Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have `VIDEO_TS/VIDEO_TS.nfo` and
+/// `BDMV/index.nfo`. A series has `tvshow.nfo`.
+pub fn nfo_paths(place: Place) -> Vec<PathBuf> {
+    let (names, new) = match place {
+        Place::Shared { video } => (Vec::new(), video.with_extension("nfo")),
+        Place::Show { folder } => (Vec::new(), folder.join("tvshow.nfo")),
+        Place::Own { folder, video } => {
+            let general = folder.join("movie.nfo");
+            match video {
+                Some(video) => (vec![general], video.with_extension("nfo")),
+                None => (vec![folder.join("VIDEO_TS/VIDEO_TS.nfo"), folder.join("BDMV/index.nfo")], general),
+            }
+        }
+    };
+    let existing: Vec<_> = names.into_iter().chain([new.clone()]).filter(|path| path.is_file()).collect();
+    if existing.is_empty() { vec![new] } else { existing }
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, NfoError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(NfoError::Unreadable { path: path.display().to_string(), source }),
+    }
+}
+
+fn change(before: &[u8], after: Vec<u8>) -> Change {
+    if before == after { Change::Unchanged } else { Change::Write(after) }
+}
+
+/// Whether our name is in a file at all. The zeros are those of UTF-16.
+fn is_marked(bytes: &[u8]) -> bool {
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    bytes.windows(mark::NAME.len()).any(|window| window == mark::NAME.as_bytes())
+}
+
+/// What there was before [`add`].
+enum Before {
+    /// No file.
+    Nothing(New),
+    /// A file.
+    Text(String),
+}
+
+/// Undoes [`add`].
+fn before(text: &str, path: &str) -> Result<Before, NfoError> {
+    let document = Document::read(text, path)?;
+    if let Some(new) = made_here(&document, text) {
+        return Ok(Before::Nothing(new));
+    }
+    let mut edits = Vec::new();
+    let mut was_empty_element = false;
+    for (index, node) in document.nodes.iter().enumerate() {
+        match mark_of(node) {
+            Some(Mark::Kept(element)) if is_genre(&element) => edits.push((node.range.clone(), element)),
+            Some(Mark::Added { origin, genres }) => {
+                was_empty_element |= origin == Origin::EmptyRoot;
+                edits.push((with_indentation(text, node), String::new()));
+                let ours = added(&document.nodes[index + 1..], text, genres);
+                edits.extend(ours.map(|node| (with_indentation(text, node), String::new())));
+            }
+            Some(Mark::End) => edits.push((with_indentation(text, node), String::new())),
+            _ => {}
+        }
+    }
+    let removed: usize = edits.iter().filter(|(_, put)| put.is_empty()).map(|(range, _)| range.len()).sum();
+    if was_empty_element && removed == document.content.len() {
+        edits.push((document.content.start - 1..document.content.start, "/>".to_string()));
+        edits.push((document.content.end..document.end, String::new()));
+    }
+    Ok(Before::Text(edit(text, edits)))
+}
+
+/// What a file says if it is, to the last byte, one that [`minimal`] makes.
+fn made_here(document: &Document, text: &str) -> Option<New> {
+    let genres = document.nodes.iter().find_map(|node| match mark_of(node)? {
+        Mark::Added { origin: Origin::Nothing, .. } => Some(values(document, "genre")),
+        _ => None,
+    })?;
+    let first = |name: &str| values(document, name).first().map(|value| value.to_string());
+    let year = first("year").and_then(|year| year.parse().ok());
+    let new = New { root: document.root, title: first("title"), year };
+    (minimal_text(&new, &genres) == text).then_some(new)
+}
+
+fn values<'a>(document: &'a Document, name: &str) -> Vec<&'a str> {
+    document.nodes.iter().filter_map(|node| node.value_of(name)).collect()
+}
+
+fn mark_of(node: &Node) -> Option<Mark> {
+    match &node.kind {
+        Kind::Comment(comment) => Mark::read(comment),
+        Kind::Element { .. } => None,
+    }
+}
+
+/// The genres behind an opening comment that it lists, each once. Without a closing comment there is no telling which
+/// are ours, and none is.
+fn added<'a>(nodes: &'a [Node], text: &str, mut listed: Vec<String>) -> impl Iterator<Item = &'a Node> {
+    let end = nodes.iter().position(|node| matches!(mark_of(node), Some(Mark::End | Mark::Added { .. })));
+    let inside = match end {
+        Some(end) if mark_of(&nodes[end]) == Some(Mark::End) => &nodes[..end],
+        _ => &[],
+    };
+    inside.iter().filter(move |node| {
+        let written = &text[node.range.clone()];
+        let found = listed.iter().position(|genre| written == element("genre", genre));
+        found.map(|index| listed.remove(index)).is_some()
+    })
+}
+
+/// A node and the line break before it. [`add`] puts all it adds behind a `>`, so that this takes out no more than it
+/// put in.
+fn with_indentation(text: &str, node: &Node) -> Range<usize> {
+    node.range.start - indentation(text, node.range.start).len()..node.range.end
+}
+
+/// Whether a text is one genre element and nothing else.
+fn is_genre(element: &str) -> bool {
+    let wrapped = format!("<movie>{element}</movie>");
+    Document::read(&wrapped, "").is_ok_and(|document| match document.nodes.as_slice() {
+        [node] => node.value_of("genre").is_some() && wrapped[node.range.clone()] == *element,
+        _ => false,
+    })
+}
+
+/// A text without our comments, with genres.
+fn with_genres(text: &str, path: &str, encoding: Encoding, genres: &[&str], replace: bool) -> Result<String, NfoError> {
+    let document = Document::read(text, path)?;
+    let there = if replace { Vec::new() } else { values(&document, "genre").into_iter().flat_map(parts).collect() };
+    let new: Vec<String> = missing(genres, there).into_iter().map(|genre| encoding.escape(genre)).collect();
+    if new.is_empty() {
+        return Ok(text.to_string());
+    }
+
+    let mut edits = Vec::new();
+    if document.is_empty_element {
+        let block = block(Origin::EmptyRoot, new, "");
+        edits.push((document.end - 2..document.end, format!(">{block}</{}>", document.root_name)));
+        return Ok(edit(text, edits));
+    }
+    let is_genre = |node: &Node| node.value_of("genre").is_some();
+    if replace {
+        let kept = |node: &Node| Mark::Kept(text[node.range.clone()].to_string()).write();
+        let old = document.nodes.iter().filter(|node| is_genre(node));
+        edits.extend(old.map(|node| (node.range.clone(), kept(node))));
+    }
+    let last = document.nodes.iter().rposition(is_genre).or(document.nodes.len().checked_sub(1));
+    let before = &document.nodes[..last.map_or(0, |last| last + 1)];
+    let place = before.last().map_or(document.content.start, |node| node.range.end);
+    edits.push((place..place, block(Origin::File, new, &line_start(text, &document, before))));
+    Ok(edit(text, edits))
+}
+
+/// The line break and indentation for a new line behind `nodes`: those of the last of them that begins a line.
+fn line_start(text: &str, document: &Document, nodes: &[Node]) -> String {
+    let starts = nodes.iter().rev().map(|node| indentation(text, node.range.start));
+    let closing = indentation(text, document.content.end);
+    match starts.into_iter().find(|start| !start.is_empty()) {
+        Some(start) => start.to_string(),
+        None if closing.is_empty() => String::new(),
+        None => format!("{closing}  "),
+    }
+}
+
+/// The genres between their comments, each behind `line_start`.
+fn block(origin: Origin, genres: Vec<String>, line_start: &str) -> String {
+    let elements: Vec<String> = genres.iter().map(|genre| element("genre", genre)).collect();
+    let opening = Mark::Added { origin, genres }.write();
+    let lines = [opening].into_iter().chain(elements).chain([Mark::End.write()]);
+    lines.flat_map(|line| [line_start.to_string(), line]).collect()
+}
+
+fn element(name: &str, content: &str) -> String {
+    format!("<{name}>{content}</{name}>")
+}
+
+/// The genres that are not there yet, each once.
+fn missing<'a>(genres: &[&'a str], mut there: Vec<String>) -> Vec<&'a str> {
+    let mut new = Vec::new();
+    for genre in genres {
+        let parts: Vec<String> = parts(genre).collect();
+        if !parts.iter().all(|part| there.contains(part)) {
+            there.extend(parts);
+            new.push(genre.trim());
+        }
+    }
+    new
+}
+
+/// The genres that Jellyfin makes of one element, in small letters, in which it compares them.
+fn parts(value: &str) -> impl Iterator<Item = String> {
+    value.split('/').map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty())
+}
+
+fn minimal_text(new: &New, genres: &[&str]) -> String {
+    let escape = |value: &str| Encoding::Utf8.escape(value);
+    let title = new.title.as_ref().map(|title| element("title", &escape(&title.replace(char::is_control, " "))));
+    let year = new.year.map(|year| element("year", &year.to_string()));
+    let facts: String = [title, year].into_iter().flatten().map(|fact| format!("\n  {fact}")).collect();
+    let genres = missing(genres, Vec::new()).into_iter().map(escape).collect();
+    let block = block(Origin::Nothing, genres, "\n  ");
+    let declaration = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>"#;
+    let root = new.root.name();
+    format!("{declaration}\n<{root}>{facts}{block}\n</{root}>\n")
+}

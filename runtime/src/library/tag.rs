@@ -1,0 +1,164 @@
+//! Reads and classifies the posters of a library that are new or changed, on as many threads as asked for.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::UNIX_EPOCH;
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::gallery;
+use super::scan::{Item, Scan, ScanError};
+use super::state::{Found, State, StateError, Verdict};
+use crate::network::Network;
+use crate::poster::{self, PosterError};
+
+/// Posters that are looked up and handed to the threads at a time, for each of them.
+const CHUNK: usize = 64;
+
+/// The largest file that is read, in bytes: no poster is as large.
+pub const MAX_BYTES: u64 = 256 << 20;
+
+/// How posters are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The most pixels that a poster may have.
+    pub max_pixels: u64,
+    /// Whether posters are read anew of which all is known.
+    pub force: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Posters that were read.
+    pub read: AtomicUsize,
+    /// Of those, posters whose bytes were known under another name.
+    pub recalled: AtomicUsize,
+}
+
+/// Keeps the posters of a scan. Calls `passed_over` with each item that is no poster and with what cannot be looked at.
+///
+/// # Errors
+/// If the state file cannot be used.
+pub fn find(
+    scan: Scan,
+    state: &State,
+    mut explain: impl FnMut(&Item),
+    mut failed: impl FnMut(ScanError),
+) -> Result<(), StateError> {
+    let mut ordinal = 0;
+    let mut waiting = Vec::with_capacity(CHUNK);
+    for item in scan {
+        let item = match item {
+            Ok(item) => item,
+            Err(error) => {
+                failed(error);
+                continue;
+            }
+        };
+        explain(&item);
+        let Item::Poster(poster) = item else { continue };
+        match fs::metadata(&poster.path) {
+            Ok(metadata) => {
+                ordinal += 1;
+                let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                waiting.push(Found {
+                    ordinal,
+                    path: poster.path,
+                    size: metadata.len() as i64,
+                    mtime: modified.map_or(0, |time| time.as_nanos() as i64),
+                    kind: poster.kind,
+                    title: poster.title,
+                    video: poster.video,
+                    is_alone: poster.is_alone,
+                });
+            }
+            Err(source) => failed(ScanError::Unreadable { path: poster.path, source }),
+        }
+        if waiting.len() == CHUNK {
+            state.add(&waiting)?;
+            waiting.clear();
+        }
+    }
+    state.add(&waiting)
+}
+
+/// Reads and classifies what is not known yet, and keeps what comes of each poster as soon as it is done. Calls `step`
+/// for each, from any thread. Ends early when `interrupted`, after the posters in hand.
+///
+/// # Errors
+/// If the state file cannot be used.
+pub fn tag(
+    state: &State,
+    network: &Network,
+    pool: &rayon::ThreadPool,
+    options: Options,
+    interrupted: &AtomicBool,
+    step: impl Fn() + Sync,
+) -> Result<Done, StateError> {
+    let done = Done::default();
+    let mut after = 0;
+    while !interrupted.load(Ordering::Relaxed) {
+        let limit = CHUNK * pool.current_num_threads();
+        let chunk = state.next_unknown(network.fingerprint(), after, limit, options.force)?;
+        let Some(last) = chunk.last() else { break };
+        after = last.ordinal;
+        pool.install(|| {
+            chunk.par_iter().with_max_len(1).try_for_each(|found| {
+                if !interrupted.load(Ordering::Relaxed) {
+                    one(found, state, network, options, &done)?;
+                    step();
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok(done)
+}
+
+/// Reads, classifies and keeps one poster.
+fn one(found: &Found, state: &State, network: &Network, options: Options, done: &Done) -> Result<(), StateError> {
+    let model = network.fingerprint();
+    done.read.fetch_add(1, Ordering::Relaxed);
+    let bytes = match read(&found.path) {
+        Ok(bytes) => bytes,
+        Err(reason) => return state.record(found, &[], model, &Err(reason)),
+    };
+    let hash = Sha256::digest(&bytes);
+    if !options.force
+        && let Some(known) = state.recall(&hash, model)?
+    {
+        done.recalled.fetch_add(1, Ordering::Relaxed);
+        return state.record(found, &hash, model, &Ok(known));
+    }
+    let name = found.path.display().to_string();
+    // What cannot be read now, or is too large for this run's limit, may do in the next.
+    let mut lasting = true;
+    let verdict = catch_unwind(AssertUnwindSafe(|| {
+        let picture = poster::decode_within(&bytes, &name, options.max_pixels).map_err(|error| {
+            lasting = !matches!(error, PosterError::TooLarge { .. });
+            error.to_string()
+        })?;
+        let probabilities = network.classify(&picture).map_err(|error| format!("{name}: {error:#}"))?;
+        Ok(Verdict { probabilities, thumbnail: gallery::thumbnail(&picture) })
+    }));
+    let verdict =
+        verdict.unwrap_or_else(|_| Err(format!("{name}: the decoder gave up; it is damaged, fetch it again")));
+    state.record(found, if lasting { &hash } else { &[] }, model, &verdict)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |source| PosterError::Unreadable { path: path.display().to_string(), source }.to_string();
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > MAX_BYTES {
+        let (size, limit) = (size >> 20, MAX_BYTES >> 20);
+        return Err(format!(
+            "{}: is {size} MB large, more than the limit of {limit}; scale it down first",
+            path.display()
+        ));
+    }
+    fs::read(path).map_err(unreadable)
+}

@@ -1,0 +1,236 @@
+//! `runtime tag` on made-up libraries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fixtures::library::{self, Broken};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
+use runtime::library::scan::{Item, Options, ScanError, scan};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn tag(library: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runtime"));
+    command.arg("tag").arg(library).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Content, inode and time of every file below a folder, but for the state file.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64, i64)> {
+    let mut files = BTreeMap::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            if metadata.is_dir() {
+                waiting.push(path);
+            } else if !path.file_name().unwrap().to_string_lossy().starts_with(".poster-genres.") {
+                let bytes = fs::read(&path).unwrap_or_default();
+                files.insert(path, (bytes, metadata.ino(), metadata.mtime_nsec()));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_scan_finds_every_poster_and_no_decoy() {
+    let folder = TempDir::new().unwrap();
+    let truth = library::build(folder.path(), 600, 3).unwrap();
+    let (mut found, mut failed) = (BTreeSet::new(), BTreeSet::new());
+    for item in scan(folder.path(), &Options::default()) {
+        match item {
+            Ok(Item::Poster(poster)) => assert!(found.insert(poster.path)),
+            Ok(Item::PassedOver(_)) => panic!("nobody asked for it"),
+            Err(ScanError::Unreadable { path, .. }) => assert!(failed.insert(path)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let inside = |path: &PathBuf| folder.path().join(path);
+    let is_dangling = |kind: &Broken| *kind == Broken::Dangling;
+    let dangling = truth.broken.iter().filter(|(_, kind)| is_dangling(kind)).map(|(path, _)| inside(path));
+    assert_eq!(failed, dangling.collect());
+    let broken = truth.broken.iter().filter(|(_, kind)| !is_dangling(kind)).map(|(path, _)| inside(path));
+    let expected: BTreeSet<_> = truth.posters.iter().map(inside).chain(broken).collect();
+    let missed: Vec<_> = expected.difference(&found).collect();
+    let wrong: Vec<_> = found.difference(&expected).collect();
+    assert!(missed.is_empty() && wrong.is_empty(), "missed {missed:#?}, wrong {wrong:#?}");
+}
+
+#[test]
+fn a_library_is_tagged_once_and_then_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    let truth = library::build(&films, 120, 5).unwrap();
+    let before = snapshot(&films);
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    let (jsonl, csv, html) = (out("all.jsonl"), out("all.csv"), out("all.html"));
+    let arguments = ["--jsonl", &jsonl, "--csv", &csv, "--html", &html, "--sidecar", "txt", "--nfo", "--threads", "2"];
+
+    let first: Output = tag(&films, &arguments).output().unwrap();
+    let errors = text(&first.stderr);
+    assert_eq!(first.status.code(), Some(1), "{errors}");
+    for (path, kind) in &truth.broken {
+        let name = text(path.file_name().unwrap().as_encoded_bytes());
+        let folder = text(path.parent().unwrap().file_name().unwrap().as_encoded_bytes());
+        // Control characters may be written another way.
+        if !(name + &folder).contains(char::is_control) {
+            let path = films.join(path).display().to_string();
+            let named = errors.matches(&format!("{path}: ")).count();
+            assert_eq!(named, 1, "{kind:?}: {path} is named {named} times in {errors}");
+        }
+    }
+    let records = lines(Path::new(&jsonl));
+    let expected: BTreeSet<String> =
+        truth.posters.iter().map(|path| films.join(path).to_string_lossy().into_owned()).collect();
+    let found: BTreeSet<String> = records.iter().map(|record| record["path"].as_str().unwrap().into()).collect();
+    assert_eq!((found, records.len()), (expected, truth.posters.len()));
+    assert_eq!(csv::Reader::from_path(&csv).unwrap().records().map(Result::unwrap).count(), records.len());
+    assert!(fs::read_to_string(&html).unwrap().contains("<script"));
+
+    let after = snapshot(folder.path());
+    let again = tag(&films, &arguments).output().unwrap();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("0 files written"), "{}", text(&again.stderr));
+    assert!(after == snapshot(folder.path()), "the second run wrote something");
+
+    let genres = tag(&films, &["--nfo-undo", "--quiet"]).output().unwrap();
+    assert_eq!(genres.status.code(), Some(1), "broken posters are still broken");
+    let content = |files: BTreeMap<PathBuf, (Vec<u8>, u64, i64)>| -> BTreeMap<PathBuf, Vec<u8>> {
+        let kept = files.into_iter().filter(|(path, _)| path.extension().is_none_or(|extension| extension != "txt"));
+        kept.map(|(path, (bytes, ..))| (path, bytes)).collect()
+    };
+    assert!(content(before) == content(snapshot(&films)), "an NFO file is not what it was");
+}
+
+#[test]
+fn a_run_that_is_killed_goes_on_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    library::build(&films, 60, 9).unwrap();
+    let run = |state: &str, jsonl: &str| {
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        tag(&films, &["--state", &path(state), "--jsonl", &path(jsonl), "--threads", "2", "--quiet"])
+    };
+    let start = Instant::now();
+    assert_eq!(run("undisturbed", "expected.jsonl").output().unwrap().status.code(), Some(1));
+    let undisturbed = start.elapsed();
+    let expected = fs::read(folder.path().join("expected.jsonl")).unwrap();
+
+    let rng = &mut Pcg32::seed_from_u64(4);
+    for round in 0..8 {
+        for file in ["state", "state-wal", "state-shm", "found.jsonl"] {
+            let _ = fs::remove_file(folder.path().join(file));
+        }
+        let mut killed = run("state", "found.jsonl").spawn().unwrap();
+        std::thread::sleep(undisturbed.mul_f64(rng.random_range(0.0..1.0)));
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        if let Ok(torn) = fs::read(folder.path().join("found.jsonl")) {
+            assert!(torn == expected, "round {round}: a torn file");
+        }
+        assert_eq!(run("state", "found.jsonl").output().unwrap().status.code(), Some(1));
+        assert!(fs::read(folder.path().join("found.jsonl")).unwrap() == expected, "round {round}");
+    }
+}
+
+#[test]
+fn what_changed_is_read_and_what_moved_is_recognised() {
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    let truth = library::build(&films, 40, 2).unwrap();
+    let summary = |arguments: &[&str]| text(&tag(&films, arguments).output().unwrap().stderr);
+    let says = |text: String, words: &[&str]| {
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in: {text}");
+        }
+    };
+    summary(&[]);
+    let total = truth.posters.len();
+    says(summary(&[]), &["0 read", "0 files written"]);
+    says(summary(&["--operating-point", "recall"]), &["0 read"]);
+    let flat: Vec<_> = truth.posters.iter().filter(|path| path.starts_with("Flat")).collect();
+    let old = films.join(flat[0]);
+    fs::rename(&old, old.with_file_name("The Renamed (1999).jpg")).unwrap();
+    says(summary(&[]), &["1 read", "1 of them known by another name"]);
+    fs::copy(films.join(flat[1]), old.with_file_name("The Renamed (1999).jpg")).unwrap();
+    says(summary(&[]), &["1 read"]);
+    says(summary(&["--force", "--exclude", "Flat"]), &[&format!("{} posters", total - flat.len()), "0 of them known"]);
+}
+
+#[test]
+fn exit_status_and_message() {
+    struct Case<'a> {
+        arguments: &'a [&'a str],
+        status: i32,
+        message: &'a str,
+    }
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    let sound = films.join("The Summit (1999)/poster.jpg");
+    fs::create_dir_all(sound.parent().unwrap()).unwrap();
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
+    fs::copy(fixture("posters/adventure-large.jpg"), &sound).unwrap();
+    let text_file = folder.path().join("notes.txt");
+    fs::write(&text_file, "no database ".repeat(99)).unwrap();
+    let (text_file, films_text) = (text_file.display().to_string(), films.display().to_string());
+    let cases = [
+        Case { arguments: &[], status: 0, message: "The Summit (1999)/poster.jpg: " },
+        Case { arguments: &["--quiet"], status: 0, message: "" },
+        Case { arguments: &["--explain"], status: 0, message: "poster.jpg: taken: " },
+        Case { arguments: &["--dry-run", "--sidecar", "json"], status: 0, message: "would write" },
+        Case { arguments: &["--max-pixels", "1000", "--force"], status: 1, message: "more than the limit of 1000" },
+        Case { arguments: &["--include", "Series/**"], status: 0, message: "0 posters" },
+        Case { arguments: &["--include", "[z-a]"], status: 2, message: "see https://docs.rs/globset" },
+        Case { arguments: &["--state", &text_file], status: 2, message: "name another file with --state" },
+        Case { arguments: &["--jsonl", "/nowhere/a.jsonl"], status: 2, message: "check that its folder exists" },
+        Case { arguments: &["--html", &films_text], status: 2, message: "cannot be written" },
+        Case { arguments: &["--replace"], status: 2, message: "--nfo" },
+        Case { arguments: &["--operating-point", "none"], status: 2, message: "none" },
+    ];
+    for Case { arguments, status, message } in cases {
+        let output = tag(&films, arguments).output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {said}");
+        assert!(said.contains(message), "{arguments:?}: {message:?} is not in: {said}");
+    }
+    assert!(!sound.with_extension("json").exists(), "a dry run wrote");
+    let nowhere = tag(Path::new("nowhere"), &[]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(text(&nowhere.stderr).contains("nowhere: cannot be read"));
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_done() {
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    library::build(&films, 200, 6).unwrap();
+    let child = tag(&films, &["--threads", "1"]).spawn().unwrap();
+    let state = films.join(".poster-genres.sqlite-wal");
+    let start = Instant::now();
+    // The state file grows with the first posters.
+    while fs::metadata(&state).map_or(0, |metadata| metadata.len()) < 100_000
+        && start.elapsed() < Duration::from_secs(60)
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{errors}");
+    assert!(errors.contains("run again to go on") && !errors.contains("; 0 posters"), "{errors}");
+}
