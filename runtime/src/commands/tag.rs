@@ -129,7 +129,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let interrupted = on_ctrl_c()?;
     let threads = args.threads.or(available_parallelism().ok()).map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("threads cannot be started")?;
-    let mut report = Report { args, failed: 0, written: 0, support: vec![0; network.card().genres.len()] };
+    let mut report =
+        Report { args, tagged: 0, known: 0, failed: 0, written: 0, support: vec![0; network.card().genres.len()] };
 
     let options = scan::Options {
         all_images: args.all_images,
@@ -156,9 +157,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
         anstream::eprintln!("interrupted; {read} posters of {total} are done and remembered, run again to go on");
         return Ok(Outcome::Interrupted);
     }
-    let tagged = report.write(judge, &state)?;
+    report.write(judge, &state)?;
     if !args.quiet {
-        report.summary(judge, tagged, done, took)?;
+        report.summary(judge, done, took)?;
     }
     Ok(if report.failed > 0 { Outcome::SomeFailed } else { Outcome::Complete })
 }
@@ -166,6 +167,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
 /// What a run has written and what it could not.
 struct Report<'a> {
     args: &'a Args,
+    /// Posters that the model has looked at.
+    tagged: usize,
+    /// Those, and posters that cannot be used.
+    known: usize,
     failed: usize,
     written: usize,
     /// Posters of each genre.
@@ -178,19 +183,20 @@ impl Report<'_> {
         complain(reason);
     }
 
-    /// Writes all results; returns the number of posters that have genres or none.
-    fn write(&mut self, judge: Judge, state: &State) -> Result<usize> {
+    /// Writes all results.
+    fn write(&mut self, judge: Judge, state: &State) -> Result<()> {
         let mut outputs = if self.args.dry_run { Vec::new() } else { self.outputs(judge)? };
-        let (mut after, mut tagged) = (0, 0);
+        let mut after = 0;
         loop {
             let page = state.next_known(judge.network.fingerprint(), after, PAGE)?;
             let Some((last, _)) = page.last() else { break };
             after = last.ordinal;
+            self.known += page.len();
             for (found, verdict) in &page {
                 match verdict {
                     Err(reason) => self.fail(reason),
                     Ok(verdict) => {
-                        tagged += 1;
+                        self.tagged += 1;
                         let poster = judge.decide(found, verdict);
                         poster.genres.iter().for_each(|genre| self.support[*genre] += 1);
                         for (path, output) in &mut outputs {
@@ -206,10 +212,10 @@ impl Report<'_> {
         }
         if self.args.dry_run {
             for path in [&self.args.jsonl, &self.args.csv, &self.args.html].into_iter().flatten() {
-                anstream::println!("would write {} with {tagged} posters", path.display());
+                anstream::println!("would write {} with {} posters", path.display(), self.tagged);
             }
         }
-        Ok(tagged)
+        Ok(())
     }
 
     fn outputs(&self, judge: Judge) -> Result<Vec<(PathBuf, Output)>> {
@@ -271,19 +277,20 @@ impl Report<'_> {
         }
     }
 
-    fn summary(&self, judge: Judge, tagged: usize, done: tag::Done, took: Duration) -> Result<()> {
+    fn summary(&self, judge: Judge, done: tag::Done, took: Duration) -> Result<()> {
         let (read, recalled) = (done.read.into_inner(), done.recalled.into_inner());
         let rate = read as f64 / took.as_secs_f64().max(1e-9);
         let mut out = anstream::stderr().lock();
         let genres = judge.network.card().genres.iter().zip(&self.support).filter(|(_, support)| **support > 0);
         let genres: Vec<String> = genres.map(|(genre, support)| format!("{genre} {support}")).collect();
-        writeln!(out, "{tagged} posters: {}", if genres.is_empty() { "no genres".into() } else { genres.join(", ") })?;
-        write!(out, "{read} read in {} ({rate:.1} a second)", HumanDuration(took))?;
-        write!(
+        writeln!(
             out,
-            ", {recalled} of them known by another name, {} unchanged",
-            (tagged + self.failed).saturating_sub(read)
+            "{} posters: {}",
+            self.tagged,
+            if genres.is_empty() { "no genres".into() } else { genres.join(", ") }
         )?;
+        write!(out, "{read} read in {} ({rate:.1} a second)", HumanDuration(took))?;
+        write!(out, ", {recalled} of them known by another name, {} unchanged", self.known - read)?;
         writeln!(out, ", {} files written, {} failures", self.written, self.failed)?;
         Ok(())
     }
