@@ -101,8 +101,7 @@ fn from_a_csv_to_a_model_that_every_tool_can_read() {
     let figures = manifest.evaluate(&by_tract, &point.thresholds, Some(Bootstrap::default()));
     assert_eq!(by_burn.trim_end(), figures.table().trim_end(), "burn and tract print other figures");
 
-    rten_agrees(&workshop.path("model.onnx"), &inputs, &by_tract, [card.input.height, card.input.width]);
-    python_agrees(&workshop, &inputs, &by_tract, [card.input.height, card.input.width]);
+    runtimes_agree(Path::new(&workshop.path("model.onnx")), manifest.posters.iter().map(|poster| &*poster.path));
 }
 
 /// A network of many kinds of nodes, with a teacher, and on from a run of other genres.
@@ -133,19 +132,37 @@ fn a_mobilenet_goes_the_whole_way_too() {
     taught.extend(["--teacher", "first.onnx"].map(str::to_string));
     workshop.must(&strs(&taught));
 
-    let network = Network::open(Path::new(&workshop.path("first.onnx"))).unwrap();
-    let input = &network.card().input;
     let manifest = Manifest::read(&[fixture("tiny/test.csv").parse().unwrap()]).unwrap();
-    let inputs: Vec<Vec<f32>> = (manifest.posters.iter().take(8))
-        .map(|labelled| poster::tensor(&poster::open(&labelled.path).unwrap(), input))
-        .collect();
-    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
-    rten_agrees(&workshop.path("first.onnx"), &inputs, &by_tract, [input.height, input.width]);
-    fs::rename(workshop.path("first.onnx"), workshop.path("model.onnx")).unwrap();
-    python_agrees(&workshop, &inputs, &by_tract, [input.height, input.width]);
+    let posters = manifest.posters.iter().take(8).map(|poster| &*poster.path);
+    runtimes_agree(Path::new(&workshop.path("first.onnx")), posters);
 }
 
-fn rten_agrees(model: &str, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+#[test]
+fn the_shipped_models_run_alike_everywhere() {
+    let files = |folder: &str| -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let posters = files("fixtures/posters");
+    let models: Vec<PathBuf> =
+        files("models").into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "onnx")).collect();
+    assert_eq!(models.len(), 2);
+    for model in models {
+        runtimes_agree(&model, posters.iter().map(|path| &**path));
+    }
+}
+
+/// tract, rten and, where Python has it, ONNX Runtime give the same probabilities.
+fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
+    let network = Network::open(model).unwrap();
+    let input = &network.card().input;
+    let inputs: Vec<Vec<f32>> = posters.map(|path| poster::tensor(&poster::open(path).unwrap(), input)).collect();
+    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
+    rten_agrees(model, &inputs, &by_tract, [input.height, input.width]);
+    python_agrees(model, &inputs, &by_tract, [input.height, input.width]);
+}
+
+fn rten_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
     let model = rten::Model::load(fs::read(model).unwrap()).unwrap();
     let shape = [inputs.len(), 3, height as usize, width as usize];
     let batch = rten_tensor::NdTensor::from_data(shape, inputs.concat());
@@ -156,7 +173,8 @@ fn rten_agrees(model: &str, inputs: &[Vec<f32>], expected: &[f32], [height, widt
 }
 
 /// Lets Python's `onnx` check the file and ONNX Runtime run it, where Python has both.
-fn python_agrees(workshop: &Workshop, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+    let workshop = Workshop::new();
     let write = |name: &str, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         fs::write(workshop.path(name), bytes).unwrap();
@@ -166,8 +184,8 @@ fn python_agrees(workshop: &Workshop, inputs: &[Vec<f32>], expected: &[f32], [he
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_onnx.py");
     let output = Command::new(&python)
-        .arg(script)
-        .args(["model.onnx", "inputs.f32", "expected.f32", &height.to_string(), &width.to_string()])
+        .args([&script, &fs::canonicalize(model).unwrap()])
+        .args(["inputs.f32", "expected.f32", &height.to_string(), &width.to_string()])
         .current_dir(workshop.0.path())
         .output();
     const MISSING: i32 = 77;
