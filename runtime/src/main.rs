@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
-use runtime::commands::{self, Outcome, classify, evaluate, inspect, tag};
+use runtime::commands::{self, Outcome, classify, evaluate, inspect, install, tag};
 
 /// glibc's allocator keeps a megabyte more for every poster when several threads run a network.
 #[global_allocator]
@@ -24,6 +24,8 @@ enum Command {
     Tag(tag::Args),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
+    #[command(hide = true)]
+    InstallFiles(install::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,5 +39,6 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tag(args) => tag::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::InstallFiles(args) => install::run(&args, Cli::command()),
     }
 }

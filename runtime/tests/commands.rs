@@ -158,3 +158,18 @@ fn the_shipped_model_explains_itself() {
         assert!(card.contains(expected), "{expected} is missing in\n{card}");
     }
 }
+
+#[test]
+fn completions_and_manual_pages_tell_of_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = runtime(&["install-files", &folder.path().display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for command in ["classify", "tag", "evaluate", "inspect"] {
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert!(read(&format!("man/runtime-{command}.1")).contains("Print version"), "{command}");
+        for shell in ["runtime.bash", "_runtime", "runtime.fish"] {
+            assert!(read(&format!("completions/{shell}")).contains(command), "{shell} does not know {command}");
+        }
+    }
+    assert!(!text(&runtime(&["--help"]).stdout).contains("install-files"));
+}

@@ -3,6 +3,7 @@
 pub mod classify;
 pub mod evaluate;
 pub mod inspect;
+pub mod install;
 pub mod tag;
 
 use std::io::{self, Write};
