@@ -190,7 +190,8 @@ fn exit_status_and_message() {
     let (text_file, films_text) = (text_file.display().to_string(), films.display().to_string());
     let cases = [
         Case { arguments: &[], status: 0, message: "The Summit (1999)/poster.jpg: " },
-        Case { arguments: &["--quiet"], status: 0, message: "" },
+        Case { arguments: &["--quiet", "--nice", "19"], status: 0, message: "" },
+        Case { arguments: &["--nice", "20"], status: 2, message: "0..=19" },
         Case { arguments: &["--explain"], status: 0, message: "poster.jpg: taken: " },
         Case { arguments: &["--dry-run", "--sidecar", "json"], status: 0, message: "would write" },
         Case { arguments: &["--max-pixels", "1000", "--force"], status: 1, message: "more than the limit of 1000" },

@@ -104,6 +104,11 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
 
+    /// Leave the processor to other programs: 0 is no different from them, 19 the politest
+    #[cfg(unix)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=19))]
+    nice: i32,
+
     /// Print errors only
     #[arg(long)]
     quiet: bool,
@@ -114,6 +119,8 @@ pub struct Args {
 /// # Errors
 /// If the model, the library, the state file or a file of results cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
+    #[cfg(unix)]
+    rustix::process::nice(args.nice).context("the system does not take --nice")?;
     let network = args.model.network()?;
     let judge = Judge { network: &network, point: args.model.choose(network.card())? };
     let folder = if args.library.is_dir() { &*args.library } else { args.library.parent().unwrap_or(Path::new("")) };
