@@ -39,7 +39,7 @@ pub struct Done {
     pub recalled: AtomicUsize,
 }
 
-/// Keeps the posters of a scan. Calls `passed_over` with each item that is no poster and with what cannot be looked at.
+/// Keeps the posters of a scan. Calls `explain` with each of its items and `failed` with what cannot be looked at.
 ///
 /// # Errors
 /// If the state file cannot be used.
