@@ -235,3 +235,24 @@ fn ctrl_c_keeps_what_is_done() {
     assert_eq!(output.status.code(), Some(130), "{errors}");
     assert!(errors.contains("run again to go on") && !errors.contains("; 0 posters"), "{errors}");
 }
+
+#[test]
+fn a_sidecar_overwrote_what_a_person_wrote() {
+    let folder = TempDir::new().unwrap();
+    let film = folder.path().join("The Summit (1999)");
+    fs::create_dir(&film).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters/adventure-large.jpg");
+    fs::copy(fixture, film.join("poster.jpg")).unwrap();
+    for (kind, theirs, ours) in [
+        ("txt", "seen twice, lovely", "Drama, War\n"),
+        ("json", "{\"seen\": 2}", "{\"model\": \"m\", \"probabilities\": {}}"),
+    ] {
+        let path = film.join("poster.jpg").with_extension(kind);
+        for (text, status) in [(theirs, 1), (ours, 0), ("", i32::from(kind == "json"))] {
+            fs::write(&path, text).unwrap();
+            let output = tag(folder.path(), &["--sidecar", kind]).output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{kind} {text:?}: {}", self::text(&output.stderr));
+            assert_eq!(fs::read_to_string(&path).unwrap() == text, status == 1, "{kind} {text:?}");
+        }
+    }
+}

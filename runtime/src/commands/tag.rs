@@ -245,7 +245,13 @@ impl Report<'_> {
         let Args { jsonl, csv, html, sidecar, nfo, replace, nfo_undo, quiet, .. } = self.args;
         if let Some(sidecar) = sidecar {
             let (path, text) = sidecar.of(judge, poster);
-            self.change(&path, &Change::Write(text));
+            match std::fs::read(&path) {
+                Ok(bytes) if !sidecar.is_ours(judge, &bytes) => self.fail(&format!(
+                    "{}: was not written by `runtime tag` and is left alone; rename or remove it",
+                    path.display()
+                )),
+                _ => self.change(&path, &Change::Write(text)),
+            }
         }
         let wish = match (nfo, replace, nfo_undo) {
             (true, true, _) => Some(NfoWish::Replace),

@@ -215,6 +215,18 @@ impl Sidecar {
         text.push('\n');
         (tagged.found.path.with_extension(extension), text.into_bytes())
     }
+
+    /// Whether a file of the sidecar's name may be overwritten: it says nothing but genres, or is an object of ours.
+    pub fn is_ours(self, judge: Judge, bytes: &[u8]) -> bool {
+        let genres = &judge.network.card().genres;
+        match self {
+            Self::Txt => str::from_utf8(bytes).is_ok_and(|text| {
+                text.trim().split(", ").all(|name| name.is_empty() || genres.iter().any(|genre| genre == name))
+            }),
+            Self::Json => serde_json::from_slice::<serde_json::Value>(bytes)
+                .is_ok_and(|value| value.get("probabilities").is_some() && value.get("model").is_some()),
+        }
+    }
 }
 
 /// What is to happen to a film's NFO files.
