@@ -2,6 +2,7 @@
 //!
 //! A poster goes through three rooms, in this order: [`poster`] turns bytes into an upright picture and the picture into
 //! the network's input, [`network`] turns the input into probabilities, [`threshold`] turns probabilities into genres.
+//! [`mobilenet`] runs most of the shipped ones' graph.
 //! [`card`] is what the model file says of itself, and ties the other three together. [`manifest`] reads labelled
 //! posters and [`evaluation`] holds probabilities against labels. [`library`] takes a whole library of films through the
 //! rooms.
@@ -14,6 +15,7 @@ pub mod commands;
 pub mod evaluation;
 pub mod library;
 pub mod manifest;
+pub mod mobilenet;
 pub mod network;
 pub mod poster;
 pub mod threshold;

@@ -1,0 +1,88 @@
+//! Vectors of numbers, as wide as the processor has them.
+
+use pulp::{Arch, Scalar128b, Simd, WithSimd};
+
+/// Runs `work` with the widest vectors of the processor: AVX-512, AVX2 or NEON, found out when it runs; else with
+/// vectors of four numbers, which every x86-64 processor has and the compiler knows to use.
+pub fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
+    match arch {
+        Arch::Scalar => Simd::vectorize(Scalar128b, work),
+        arch => arch.dispatch(work),
+    }
+}
+
+/// Numbers in a vector.
+pub fn lanes(arch: Arch) -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    dispatch(arch, Lanes)
+}
+
+/// `a * b + c`. Processors without a fused instruction for it round twice, since to emulate it would take a function call.
+#[inline(always)]
+pub fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if S::IS_SCALAR || cfg!(target_arch = "x86_64") && S::F32_LANES == 4 {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_e_f32s(a, b, c)
+    }
+}
+
+/// A vector of numbers, or as many as there are and zeros.
+#[inline(always)]
+pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(values).0 {
+        [whole] => *whole,
+        _ => simd.partial_load_f32s(values),
+    }
+}
+
+/// Writes a vector, or as much of it as there is room for.
+#[inline(always)]
+pub fn store<S: Simd>(simd: S, vector: S::f32s, values: &mut [f32]) {
+    match S::as_mut_simd_f32s(values).0 {
+        [whole] => *whole = vector,
+        _ => simd.partial_store_f32s(values, vector),
+    }
+}
+
+/// Adds up pixels, `[pixels, channels]`, channel by channel.
+pub fn add_pixels(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
+    struct Add<'a> {
+        pixels: &'a [f32],
+        sums: &'a mut [f32],
+    }
+    impl WithSimd for Add<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let channels = self.sums.len();
+            for (index, sums) in self.sums.chunks_mut(S::F32_LANES).enumerate() {
+                let mut sum = load(simd, sums);
+                for pixel in self.pixels.chunks_exact(channels) {
+                    let values = &pixel[index * S::F32_LANES..][..sums.len()];
+                    sum = simd.add_f32s(sum, load(simd, values));
+                }
+                store(simd, sum, sums);
+            }
+        }
+    }
+    dispatch(arch, Add { pixels, sums });
+}
+
+/// Every kind of vectors that this processor has.
+#[cfg(test)]
+pub fn all() -> Vec<Arch> {
+    let mut all = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    all.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    all
+}
