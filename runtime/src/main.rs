@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
-use runtime::commands::{self, Outcome, classify, evaluate, inspect, install, tag};
+use runtime::commands::{self, Outcome, classify, evaluate, inspect, install, tag, watch};
 
 /// glibc's allocator keeps a megabyte more for every poster when several threads run a network.
 #[global_allocator]
@@ -22,6 +22,7 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Tag(tag::Args),
+    Watch(watch::Args),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
     #[command(hide = true)]
@@ -37,6 +38,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Classify(args) => classify::run(&args),
         Command::Tag(args) => tag::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::InstallFiles(args) => install::run(&args, Cli::command()),

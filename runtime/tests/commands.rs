@@ -164,7 +164,7 @@ fn completions_and_manual_pages_tell_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let output = runtime(&["install-files", &folder.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    for command in ["classify", "tag", "evaluate", "inspect"] {
+    for command in ["classify", "tag", "watch", "evaluate", "inspect"] {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(read(&format!("man/runtime-{command}.1")).contains("Print version"), "{command}");
         for shell in ["runtime.bash", "_runtime", "runtime.fish"] {

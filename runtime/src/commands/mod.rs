@@ -5,6 +5,7 @@ pub mod evaluate;
 pub mod inspect;
 pub mod install;
 pub mod tag;
+pub mod watch;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -56,17 +57,19 @@ pub fn complain(message: &str) {
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {message}");
 }
 
-/// A flag that the first Ctrl-C raises; the second one ends the program at once.
+/// A flag that the first Ctrl-C or request to terminate raises before it calls `then`; the second one ends the program at
+/// once.
 ///
 /// # Errors
 /// If the system does not let it.
-pub fn on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+pub fn on_ctrl_c(then: impl Fn() + Send + 'static) -> anyhow::Result<Arc<AtomicBool>> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = interrupted.clone();
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
+        then();
     })
     .context("Ctrl-C cannot be handled")?;
     Ok(interrupted)

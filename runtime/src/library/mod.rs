@@ -2,6 +2,7 @@
 //!
 //! [`scan`] finds the posters, [`state`] remembers what is known of them, [`tag`] reads and classifies what is new or
 //! changed, and [`results`] writes what came of it: tables, a gallery, files beside the posters, genres in NFO files.
+//! [`watch`] tells when it is time to do so again.
 
 pub mod films;
 pub mod gallery;
@@ -11,4 +12,5 @@ pub mod results;
 pub mod scan;
 pub mod state;
 pub mod tag;
+pub mod watch;
 pub mod whole;

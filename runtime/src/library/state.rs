@@ -3,7 +3,7 @@
 //!
 //! SQLite because every finished poster is one transaction that a kill at any moment leaves whole, because a library of any
 //! size needs no memory, and because everybody can look into the file. `known` has a row for each poster that was ever read;
-//! what is gone stays known, since it may come back under another name. `found` is what the present run has found.
+//! what is gone stays known, since it may come back under another name. `found` is what the present pass has found.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const FOUND: &str = "found.ordinal, found.path, found.size, found.mtime, found.k
 const IS_CURRENT: &str = "known.path = found.path AND known.size = found.size AND known.mtime = found.mtime \
                           AND known.model = ?1";
 
-/// A poster that the present run has found.
+/// A poster that the present pass has found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// Its place among all, counted from 1 in the order of the scan.
@@ -122,8 +122,7 @@ impl State {
                 return Ok(false);
             }
             connection.execute_batch(&format!(
-                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}
-                 DELETE FROM known WHERE length(hash) = 0"
+                "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
             ))?;
             if kept {
                 connection.execute_batch("COMMIT")?;
@@ -134,6 +133,14 @@ impl State {
             return Err(StateError::Foreign { path: name });
         }
         Ok(Self { path: name, connection: Mutex::new(connection) })
+    }
+
+    /// Begins a pass: nothing is found yet, and what could not be read may be readable now.
+    ///
+    /// # Errors
+    /// If the disk is full.
+    pub fn begin(&self) -> Result<(), StateError> {
+        self.with(|sqlite| sqlite.execute_batch("DELETE FROM found; DELETE FROM known WHERE hash = x''"))
     }
 
     /// Keeps what the scan has found, in its order.
@@ -198,6 +205,25 @@ impl State {
         })
     }
 
+    /// The posters found of which nothing current is known and that were modified after `since`, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn unknown_since(&self, model: &str, since: i64) -> Result<Vec<Found>, StateError> {
+        let query = format!(
+            "SELECT {FOUND} FROM found WHERE mtime > ?2 AND NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})"
+        );
+        self.with(|sqlite| sqlite.prepare_cached(&query)?.query_map(params![model, since], found)?.collect())
+    }
+
+    /// Takes a poster out of what the present pass has found.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn leave_out(&self, found: &Found) -> Result<(), StateError> {
+        self.with(|sqlite| sqlite.execute("DELETE FROM found WHERE ordinal = ?1", [found.ordinal]).map(drop))
+    }
+
     /// What is known of the same bytes under another name.
     ///
     /// # Errors
@@ -211,7 +237,7 @@ impl State {
         Ok(verdict.and_then(Result::ok))
     }
 
-    /// Keeps what was made of a poster, or why nothing could be; the latter until the next run only if there is no `hash`.
+    /// Keeps what was made of a poster, or why nothing could be; the latter until the next pass only if there is no `hash`.
     ///
     /// # Errors
     /// If the disk is full.
@@ -354,6 +380,7 @@ mod tests {
         assert_eq!(second.unknown("m").unwrap(), 1);
         drop(second);
         let second = State::open(&path, true).unwrap();
+        second.begin().unwrap();
         second.add(&changed).unwrap();
         assert_eq!(second.next_unknown("m", 0, 9, false).unwrap(), [changed[0].clone(), changed[2].clone()]);
         assert_eq!(second.next_unknown("m", 1, 1, true).unwrap(), [changed[1].clone()]);

@@ -1,16 +1,17 @@
 //! Reads and classifies the posters of a library that are new or changed, on as many threads as asked for.
 
+use std::collections::HashSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::gallery;
-use super::scan::{Item, Scan, ScanError};
+use super::scan::{Item, ScanError};
 use super::state::{Found, State, StateError, Verdict};
 use crate::network::Network;
 use crate::poster::{self, PosterError};
@@ -33,22 +34,23 @@ pub struct Options {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// Posters that were read.
-    pub read: AtomicUsize,
-    /// Of those, posters whose bytes were known under another name.
-    pub recalled: AtomicUsize,
+    /// Ordinals of the posters that were read.
+    pub read: HashSet<i64>,
+    /// How many of those had bytes that were known under another name.
+    pub recalled: usize,
 }
 
-/// Keeps the posters of a scan. Calls `explain` with each of its items and `failed` with what cannot be looked at.
+/// Begins a pass and keeps the posters of its scan. Calls `explain` with each of its items and `failed` with what cannot be looked at.
 ///
 /// # Errors
 /// If the state file cannot be used.
 pub fn find(
-    scan: Scan,
+    scan: impl Iterator<Item = Result<Item, ScanError>>,
     state: &State,
     mut explain: impl FnMut(&Item),
     mut failed: impl FnMut(ScanError),
 ) -> Result<(), StateError> {
+    state.begin()?;
     let mut ordinal = 0;
     let mut waiting = Vec::with_capacity(CHUNK);
     for item in scan {
@@ -99,40 +101,44 @@ pub fn tag(
     interrupted: &AtomicBool,
     step: impl Fn() + Sync,
 ) -> Result<Done, StateError> {
-    let done = Done::default();
+    let mut done = Done::default();
     let mut after = 0;
     while !interrupted.load(Ordering::Relaxed) {
         let limit = CHUNK * pool.current_num_threads();
         let chunk = state.next_unknown(network.fingerprint(), after, limit, options.force)?;
         let Some(last) = chunk.last() else { break };
         after = last.ordinal;
-        pool.install(|| {
-            chunk.par_iter().with_max_len(1).try_for_each(|found| {
-                if !interrupted.load(Ordering::Relaxed) {
-                    one(found, state, network, options, &done)?;
-                    step();
-                }
-                Ok(())
-            })
+        let read: Vec<(i64, bool)> = pool.install(|| {
+            let wanted = chunk.par_iter().with_max_len(1).filter(|_| !interrupted.load(Ordering::Relaxed));
+            let one = |found: &Found| {
+                let is_recalled = one(found, state, network, options)?;
+                step();
+                Ok((found.ordinal, is_recalled))
+            };
+            wanted.map(one).collect::<Result<_, StateError>>()
         })?;
+        done.recalled += read.iter().filter(|(_, is_recalled)| *is_recalled).count();
+        done.read.extend(read.iter().map(|(ordinal, _)| ordinal));
     }
     Ok(done)
 }
 
-/// Reads, classifies and keeps one poster.
-fn one(found: &Found, state: &State, network: &Network, options: Options, done: &Done) -> Result<(), StateError> {
+/// Reads, classifies and keeps one poster. Returns whether its bytes were known under another name.
+fn one(found: &Found, state: &State, network: &Network, options: Options) -> Result<bool, StateError> {
     let model = network.fingerprint();
-    done.read.fetch_add(1, Ordering::Relaxed);
     let bytes = match read(&found.path) {
         Ok(bytes) => bytes,
-        Err(reason) => return state.record(found, &[], model, &Err(reason)),
+        Err(reason) => {
+            state.record(found, &[], model, &Err(reason))?;
+            return Ok(false);
+        }
     };
     let hash = Sha256::digest(&bytes);
     if !options.force
         && let Some(known) = state.recall(&hash, model)?
     {
-        done.recalled.fetch_add(1, Ordering::Relaxed);
-        return state.record(found, &hash, model, &Ok(known));
+        state.record(found, &hash, model, &Ok(known))?;
+        return Ok(true);
     }
     let name = found.path.display().to_string();
     // What cannot be read now, or is too large for this run's limit, may do in the next.
@@ -147,7 +153,8 @@ fn one(found: &Found, state: &State, network: &Network, options: Options, done: 
     }));
     let verdict =
         verdict.unwrap_or_else(|_| Err(format!("{name}: the decoder gave up; it is damaged, fetch it again")));
-    state.record(found, if lasting { &hash } else { &[] }, model, &verdict)
+    state.record(found, if lasting { &hash } else { &[] }, model, &verdict)?;
+    Ok(false)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

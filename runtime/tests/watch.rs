@@ -1,0 +1,167 @@
+//! `runtime watch` on a library that grows.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longer than anything takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+}
+
+/// A library in the making, and the program that watches it. Dropped, it is killed.
+struct Watch {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Watch {
+    fn start(arguments: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("films")).unwrap();
+        let log = |name: &str| File::create(folder.path().join(name)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_runtime"))
+            .arg("watch")
+            .arg(folder.path().join("films"))
+            .args(arguments)
+            .stdout(log("out"))
+            .stderr(log("err"))
+            .spawn()
+            .unwrap();
+        Self { folder, child }
+    }
+
+    /// The path of a film's poster, in a folder that is made.
+    fn poster(&self, film: &str) -> PathBuf {
+        let folder = self.folder.path().join("films").join(film);
+        fs::create_dir_all(&folder).unwrap();
+        folder.join("poster.jpg")
+    }
+
+    /// Lines with that text on standard output or standard error, which is `out` or `err`.
+    fn lines(&self, stream: &str, text: &str) -> Vec<String> {
+        let said = fs::read_to_string(self.folder.path().join(stream)).unwrap();
+        said.lines().filter(|line| line.contains(text)).map(String::from).collect()
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            let said = self.lines("out", "").join("\n") + &self.lines("err", "").join("\n");
+            assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}, but: {said}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn wait_for_line(&self, stream: &str, text: &str) {
+        self.wait(text, || !self.lines(stream, text).is_empty());
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    fn stop(mut self) {
+        let start = Instant::now();
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        while start.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(status.code(), Some(0), "{:?}", self.lines("err", ""));
+                return;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        panic!("it does not stop");
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It has ended already if all is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tags_whatever_comes(arguments: &[&str]) {
+    let watch = Watch::start(arguments);
+    watch.wait_for_line("err", "end with Ctrl-C");
+
+    // Slowly, but never so slowly that it might be whole.
+    let bytes = fs::read(fixture("posters/western-progressive.jpg")).unwrap();
+    let mut file = File::create(watch.poster("Slow (1999)")).unwrap();
+    for part in bytes.chunks(bytes.len().div_ceil(24)) {
+        file.write_all(part).unwrap();
+        sleep(Duration::from_millis(250));
+    }
+    drop(file);
+    watch.wait_for_line("out", "Slow (1999)/poster.jpg: ");
+
+    // By another name first, as programs do that download.
+    let hidden = watch.poster("Moved (1999)").with_file_name(".poster.jpg.tmp");
+    fs::copy(fixture("posters/space-baseline.jpg"), &hidden).unwrap();
+    fs::rename(&hidden, watch.poster("Moved (1999)")).unwrap();
+    watch.wait_for_line("out", "Moved (1999)/poster.jpg: ");
+
+    fs::copy(fixture("broken/text.jpg"), watch.poster("Broken (1999)")).unwrap();
+    watch.wait_for_line("err", "Broken (1999)/poster.jpg: is not a JPEG");
+
+    let [old, new] = ["Moved (1999)", "Renamed (2001)"].map(|film| watch.folder.path().join("films").join(film));
+    fs::rename(old, new).unwrap();
+    watch.wait_for_line("out", "Renamed (2001)/poster.jpg: ");
+
+    // By now there were many passes.
+    fs::copy(fixture("posters/noir-grey.jpg"), watch.poster("Last (1999)")).unwrap();
+    watch.wait_for_line("out", "Last (1999)/poster.jpg: ");
+    for film in ["Slow", "Moved", "Renamed", "Last"] {
+        assert_eq!(watch.lines("out", film).len(), 1, "{film}: {:?}", watch.lines("out", ""));
+    }
+    let errors = watch.lines("err", "error:");
+    assert!(errors.len() == 1 && errors[0].contains("Broken"), "{errors:?}");
+    watch.stop();
+}
+
+#[test]
+fn whatever_comes_is_tagged_once_and_when_it_is_whole() {
+    tags_whatever_comes(&[]);
+}
+
+#[test]
+fn whatever_comes_is_tagged_where_the_system_does_not_tell() {
+    tags_whatever_comes(&["--poll", "1"]);
+}
+
+#[test]
+fn results_follow_the_library() {
+    let results = TempDir::new().unwrap();
+    let jsonl = results.path().join("all.jsonl").display().to_string();
+    let watch = Watch::start(&["--jsonl", &jsonl, "--sidecar", "txt", "--settle", "0", "--force"]);
+    watch.wait_for_line("err", "0 posters tagged, 1 files written");
+    let poster = watch.poster("The Summit (1999)");
+    fs::copy(fixture("posters/adventure-large.jpg"), &poster).unwrap();
+    watch.wait_for_line("err", "1 posters tagged, 2 files written");
+    assert_eq!(fs::read_to_string(&jsonl).unwrap().lines().count(), 1);
+    assert!(poster.with_extension("txt").exists());
+    fs::remove_dir_all(poster.parent().unwrap()).unwrap();
+    watch.wait("no record", || watch.lines("err", "0 posters tagged, 1 files written").len() == 2);
+    assert_eq!(fs::read_to_string(&jsonl).unwrap(), "");
+    assert_eq!(watch.lines("err", "").len(), 4, "{:?}", watch.lines("err", ""));
+    watch.stop();
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_write_once_and_writes_nothing() {
+    let watch = Watch::start(&["--dry-run", "--sidecar", "json", "--poll", "1"]);
+    for film in ["First (1999)", "Second (1999)", "Third (1999)"] {
+        fs::copy(fixture("posters/western-baseline.jpg"), watch.poster(film)).unwrap();
+        watch.wait_for_line("out", &format!("{film}/poster.json"));
+    }
+    assert_eq!(watch.lines("out", "").len(), 3, "{:?}", watch.lines("out", ""));
+    let films = walkdir::WalkDir::new(watch.folder.path().join("films"));
+    assert_eq!(films.into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count(), 3);
+    watch.stop();
+}
