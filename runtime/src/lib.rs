@@ -5,7 +5,7 @@
 //! [`mobilenet`] runs most of the shipped ones' graph.
 //! [`card`] is what the model file says of itself, and ties the other three together. [`manifest`] reads labelled
 //! posters and [`evaluation`] holds probabilities against labels. [`library`] takes a whole library of films through the
-//! rooms.
+//! rooms. [`whole`] writes files.
 //!
 //! Training uses these very modules, so that a poster, a threshold or a figure can never mean one thing while training
 //! and another on the device.
@@ -19,3 +19,4 @@ pub mod mobilenet;
 pub mod network;
 pub mod poster;
 pub mod threshold;
+pub mod whole;

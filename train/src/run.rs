@@ -30,6 +30,7 @@ use runtime::evaluation::Evaluation;
 use runtime::manifest::Source;
 use runtime::poster::Input;
 use runtime::threshold::OperatingPoint;
+use runtime::whole::Whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::calibration::Calibration;
@@ -363,7 +364,7 @@ impl Run {
         })
     }
 
-    fn write(&self, name: &str, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
+    fn write(&self, name: &str, fill: impl FnOnce(&mut Whole) -> Result<()>) -> Result<()> {
         let path = self.folder.join(name);
         write_whole(&path, fill).with_context(|| format!("{}: cannot be written", path.display()))
     }
@@ -373,19 +374,11 @@ impl Run {
 ///
 /// # Errors
 /// If `fill` fails or the file cannot be written; then nothing is left behind.
-pub fn write_whole(path: &Path, fill: impl FnOnce(&mut fs::File) -> Result<()>) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(permissions()).tempfile_in(folder)?;
-    fill(file.as_file_mut())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
+pub fn write_whole(path: &Path, fill: impl FnOnce(&mut Whole) -> Result<()>) -> Result<()> {
+    let mut file = Whole::create(path)?;
+    fill(&mut file)?;
+    file.finish()?;
     Ok(())
-}
-
-/// Those of an ordinary new file; a temporary file's would let nobody else read it.
-fn permissions() -> fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    fs::Permissions::from_mode(0o666)
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -13,4 +13,3 @@ pub mod scan;
 pub mod state;
 pub mod tag;
 pub mod watch;
-pub mod whole;

@@ -11,9 +11,9 @@ use super::films::Kind;
 use super::gallery::{self, Gallery};
 use super::nfo::{self, Change, NfoError, Place};
 use super::state::{Found, Verdict};
-use super::whole::{self, Whole};
 use crate::network::Network;
 use crate::threshold::OperatingPoint;
+use crate::whole::{self, Whole};
 
 /// Genres below their threshold that the gallery shows of a poster that reaches none.
 const LIKELIEST: usize = 2;

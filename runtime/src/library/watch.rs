@@ -172,7 +172,7 @@ mod tests {
             Case { kind: write, paths: &["A (1999)/poster.jpg"], is_change: true },
             Case { kind: read, paths: &["A (1999)/poster.jpg"], is_change: false },
             Case { kind: write, paths: &[".poster-genres.sqlite-wal"], is_change: false },
-            Case { kind: create, paths: &["A (1999)/.poster.txt.part"], is_change: false },
+            Case { kind: create, paths: &["A (1999)/.unfinished-1.part"], is_change: false },
             Case { kind: create, paths: &[".trash/A (1999)/poster.jpg"], is_change: false },
             Case { kind: rename, paths: &[".trash/A (1999)", "A (1999)"], is_change: true },
             Case { kind: rename, paths: &["A (1999)/.1", "A (1999)/.2"], is_change: false },

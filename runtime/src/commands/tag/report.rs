@@ -14,6 +14,7 @@ use crate::library::nfo::Change;
 use crate::library::results::{self, Judge, NfoWish, Output};
 use crate::library::state::State;
 use crate::library::tag::Done;
+use crate::whole;
 
 /// Posters that are taken from the state file at a time.
 const PAGE: usize = 256;
@@ -41,6 +42,8 @@ pub struct Report<'a> {
     known: usize,
     pub(super) failed: usize,
     written: usize,
+    /// The folder of the file that was written last beside a poster.
+    swept: Option<PathBuf>,
     /// Posters of each genre.
     support: Vec<usize>,
 }
@@ -60,6 +63,7 @@ impl<'a> Report<'a> {
             known: 0,
             failed: 0,
             written: 0,
+            swept: None,
             support: Vec::new(),
         }
     }
@@ -170,7 +174,16 @@ impl<'a> Report<'a> {
     fn change(&mut self, path: &Path, change: &Change) {
         if !self.args.dry_run {
             match results::carry_out(path, change) {
-                Ok(changed) => self.written += usize::from(changed),
+                Ok(true) => {
+                    self.written += 1;
+                    // Posters come folder by folder, so that each is swept once.
+                    let folder = path.parent();
+                    if self.swept.as_deref() != folder {
+                        whole::sweep(path);
+                        self.swept = folder.map(Path::to_path_buf);
+                    }
+                }
+                Ok(false) => {}
                 Err(error) => self.fail(&format!("{} ({error})", not_written(path))),
             }
             return;

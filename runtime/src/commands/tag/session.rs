@@ -19,9 +19,9 @@ use crate::library::scan::{self, Globs, scan};
 use crate::library::state::State;
 use crate::library::tag;
 use crate::library::watch::Settling;
-use crate::library::whole::Whole;
 use crate::network::Network;
 use crate::threshold::OperatingPoint;
+use crate::whole::{self, Whole};
 
 /// The state file of a library, in it.
 const STATE: &str = ".poster-genres.sqlite";
@@ -58,6 +58,7 @@ impl<'a> Session<'a> {
             // A bad path should fail in the first second, not after the work.
             for path in [&args.jsonl, &args.csv, &args.html].into_iter().flatten() {
                 Whole::create(path).with_context(|| not_written(path))?;
+                whole::sweep(path);
             }
         }
         let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE)), !args.dry_run)?;
