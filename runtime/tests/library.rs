@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,18 @@ fn tag(library: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runtime"));
     command.arg("tag").arg(library).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// A program that cannot make any file larger than so many blocks of 512 bytes, as if the disk were full.
+fn on_a_full_disk(blocks: usize, command: &Command) -> Command {
+    let mut full = Command::new("sh");
+    full.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\""]).arg(blocks.to_string());
+    full.arg(command.get_program()).args(command.get_args());
+    full
+}
+
+fn is_unfinished(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".unfinished"))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -121,7 +134,7 @@ fn a_library_is_tagged_once_and_then_left_alone() {
 fn a_run_that_is_killed_goes_on_where_it_was() {
     let folder = TempDir::new().unwrap();
     let films = folder.path().join("films");
-    library::build(&films, 60, 9).unwrap();
+    library::build(&films, 30, 9).unwrap();
     let run = |state: &str, jsonl: &str| {
         let path = |name: &str| folder.path().join(name).display().to_string();
         tag(&films, &["--state", &path(state), "--jsonl", &path(jsonl), "--threads", "2", "--quiet"])
@@ -132,7 +145,7 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
     let expected = fs::read(folder.path().join("expected.jsonl")).unwrap();
 
     let rng = &mut Pcg32::seed_from_u64(4);
-    for round in 0..8 {
+    for round in 0..50 {
         for file in ["state", "state-wal", "state-shm", "found.jsonl"] {
             let _ = fs::remove_file(folder.path().join(file));
         }
@@ -145,7 +158,85 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
         }
         assert_eq!(run("state", "found.jsonl").output().unwrap().status.code(), Some(1));
         assert!(fs::read(folder.path().join("found.jsonl")).unwrap() == expected, "round {round}");
+        assert!(!is_unfinished(folder.path()), "round {round}: the killed run's file is left");
     }
+}
+
+#[test]
+fn a_full_disk_tears_no_file() {
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    library::build(&films, 40, 8).unwrap();
+    let [state, html] = ["state", "all.html"].map(|name| folder.path().join(name).display().to_string());
+    let run = |more: &[&str]| tag(&films, &[&["--state", &state, "--html", &html, "--quiet"], more].concat());
+    let says = |output: Output, words: &str| {
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(words), "{words:?} is not in: {errors}");
+        assert!(!is_unfinished(folder.path()));
+    };
+
+    // The state does not fit.
+    says(on_a_full_disk(64, &run(&[])).output().unwrap(), &format!("{state}: cannot be used"));
+    assert!(!Path::new(&html).exists());
+    assert_eq!(run(&[]).output().unwrap().status.code(), Some(1), "some posters are broken");
+    let before = fs::read(&html).unwrap();
+
+    // The state does, the results do not.
+    let recall = run(&["--operating-point", "recall"]);
+    says(on_a_full_disk(64, &recall).output().unwrap(), &format!("{html}: cannot be written"));
+    assert!(fs::read(&html).unwrap() == before);
+
+    // There is room again.
+    assert_eq!(run(&["--operating-point", "recall"]).output().unwrap().status.code(), Some(1));
+    assert!(fs::read(&html).unwrap() != before);
+    assert_eq!(run(&[]).output().unwrap().status.code(), Some(1));
+    assert!(fs::read(&html).unwrap() == before);
+}
+
+#[test]
+fn a_library_that_may_only_be_read_is_tagged_with_its_state_elsewhere() {
+    let folder = TempDir::new().unwrap();
+    let [films, elsewhere] = ["films", "elsewhere"].map(|name| folder.path().join(name));
+    let own = ["The Summit (1999)", "The Valley (2001)"].map(|name| films.join(name));
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
+    for (film, poster) in own.iter().zip(["adventure-large.jpg", "space-baseline.jpg"]) {
+        fs::create_dir_all(film).unwrap();
+        fs::copy(fixtures.join(poster), film.join("poster.jpg")).unwrap();
+    }
+    fs::create_dir(&elsewhere).unwrap();
+    let allow = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    allow(folder.path(), 0o755);
+    allow(&elsewhere, 0o777);
+    own.iter().chain([&films]).for_each(|folder| allow(folder, 0o555));
+    let run = |arguments: &[&str]| {
+        let mut command = tag(&films, arguments);
+        // Root may write whatever the permissions say, and so becomes nobody.
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        command.output().expect("the program must lie where everybody may run it")
+    };
+
+    let without = run(&[]);
+    let errors = text(&without.stderr);
+    assert_eq!(without.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("films/.poster-genres.sqlite: ") && errors.contains("with --state"), "{errors}");
+
+    let [state, jsonl] = ["state", "all.jsonl"].map(|name| elsewhere.join(name).display().to_string());
+    let sidecars = run(&["--state", &state, "--sidecar", "txt"]);
+    let errors = text(&sidecars.stderr);
+    assert_eq!(sidecars.status.code(), Some(1), "{errors}");
+    for film in &own {
+        let sidecar = film.join("poster.txt");
+        assert_eq!(errors.matches(&format!("{}: cannot be written", sidecar.display())).count(), 1, "{errors}");
+    }
+    assert!(errors.contains("2 failures"), "{errors}");
+
+    let elsewhere = run(&["--state", &state, "--jsonl", &jsonl]);
+    assert_eq!(elsewhere.status.code(), Some(0), "{}", text(&elsewhere.stderr));
+    assert_eq!(lines(Path::new(&jsonl)).len(), 2);
+    own.iter().chain([&films]).for_each(|folder| allow(folder, 0o755));
 }
 
 #[test]

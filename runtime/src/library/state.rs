@@ -74,7 +74,8 @@ pub struct Verdict {
 pub enum StateError {
     /// It cannot be read or written, or is in use.
     #[error(
-        "{path}: cannot be used to remember what is done ({source}); if no other run uses it, name another file with --state"
+        "{path}: cannot be used to remember what is done ({source}); \
+         if no other run uses it, make room and see that it may be written, or name another file with --state"
     )]
     Sqlite {
         /// The file.

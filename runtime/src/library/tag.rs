@@ -1,9 +1,11 @@
 //! Reads and classifies the posters of a library that are new or changed, on as many threads as asked for.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
@@ -32,7 +34,7 @@ pub struct Options {
 }
 
 /// What came of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Done {
     /// Ordinals of the posters that were read.
     pub read: HashSet<i64>,
@@ -143,18 +145,34 @@ fn one(found: &Found, state: &State, network: &Network, options: Options) -> Res
     let name = found.path.display().to_string();
     // What cannot be read now, or is too large for this run's limit, may do in the next.
     let mut lasting = true;
-    let verdict = catch_unwind(AssertUnwindSafe(|| {
+    let verdict = guarded(&name, || {
         let picture = poster::decode_within(&bytes, &name, options.max_pixels).map_err(|error| {
             lasting = !matches!(error, PosterError::TooLarge { .. });
             error.to_string()
         })?;
         let probabilities = network.classify(&picture).map_err(|error| format!("{name}: {error:#}"))?;
         Ok(Verdict { probabilities, thumbnail: gallery::thumbnail(&picture) })
-    }));
-    let verdict =
-        verdict.unwrap_or_else(|_| Err(format!("{name}: the decoder gave up; it is damaged, fetch it again")));
+    });
     state.record(found, if lasting { &hash } else { &[] }, model, &verdict)?;
     Ok(false)
+}
+
+/// Runs what meets bytes that nobody has seen before. Should it panic, this poster alone is lost, with one line about it.
+fn guarded<T>(name: &str, step: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    thread_local! { static IS_GUARDED: Cell<bool> = const { Cell::new(false) } }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                before(panic);
+            }
+        }));
+    });
+    IS_GUARDED.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(step));
+    IS_GUARDED.set(false);
+    outcome.unwrap_or_else(|_| Err(format!("{name}: the decoder gave up; it is damaged, fetch it again")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -168,4 +186,62 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
         ));
     }
     fs::read(path).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::library::films::Kind;
+    use crate::library::names::Title;
+
+    #[test]
+    fn a_decoder_that_panics_loses_one_poster_and_prints_no_backtrace() {
+        let printed = Arc::new(AtomicUsize::new(0));
+        let (count, own) = (printed.clone(), std::thread::current().id());
+        // Stands for the one that prints a backtrace; other tests may panic meanwhile.
+        panic::set_hook(Box::new(move |_| {
+            count.fetch_add(usize::from(std::thread::current().id() == own), Ordering::Relaxed);
+        }));
+        assert_eq!(guarded("a.jpg", || Ok(7)), Ok(7));
+        let lost = guarded::<()>("b.jpg", || panic!("index out of bounds"));
+        assert_eq!(lost, Err("b.jpg: the decoder gave up; it is damaged, fetch it again".into()));
+        assert_eq!(guarded("c.jpg", || Ok(8)), Ok(8));
+        assert_eq!(printed.load(Ordering::Relaxed), 0);
+        panic::catch_unwind(|| panic!("of another kind")).unwrap_err();
+        assert_eq!(printed.load(Ordering::Relaxed), 1, "the program's own panics must be seen");
+    }
+
+    #[test]
+    fn a_poster_that_vanishes_after_the_scan_is_named_and_the_others_are_tagged() {
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
+        let found = |ordinal: i64, name: &str| Found {
+            ordinal,
+            path: folder.path().join(name),
+            size: 7,
+            mtime: 5,
+            kind: Kind::Film,
+            title: Title { title: name.into(), year: None },
+            video: None,
+            is_alone: true,
+        };
+        fs::copy(fixtures.join("space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();
+        let state = State::open(&folder.path().join("state"), true).unwrap();
+        state.add(&[found(1, "gone.jpg"), found(2, "there.jpg")]).unwrap();
+        let network = Network::shipped().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let options = Options { max_pixels: poster::MAX_PIXELS, force: false };
+        let done = tag(&state, &network, &pool, options, &AtomicBool::new(false), || {}).unwrap();
+        assert_eq!(done, Done { read: [1, 2].into(), recalled: 0 });
+        let known = state.next_known(network.fingerprint(), 0, 9).unwrap();
+        assert!(known[0].1.as_ref().is_err_and(|reason| reason.contains("gone.jpg: cannot be read")), "{known:?}");
+        assert!(known[1].1.is_ok(), "{known:?}");
+        // It may have come back.
+        state.begin().unwrap();
+        state.add(&[found(1, "gone.jpg"), found(2, "there.jpg")]).unwrap();
+        assert_eq!(state.unknown(network.fingerprint()).unwrap(), 1);
+    }
 }
