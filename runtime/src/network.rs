@@ -5,7 +5,7 @@ mod operator;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};
@@ -15,18 +15,21 @@ use tract_onnx::prelude::*;
 
 use self::operator::TrunkOperator;
 use crate::card::{Card, CardError};
-use crate::mobilenet::Trunk;
 use crate::poster;
 
 /// The shipped model, part of the program.
 static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
 
-/// A model ready to run. Sharing it between threads costs nothing.
+/// A model. Sharing it between threads costs nothing.
 pub struct Network {
+    path: String,
     card: Card,
     fingerprint: String,
-    plan: Arc<TypedRunnableModel>,
+    /// What tract runs, or why it cannot.
+    plan: LazyLock<Plan, Box<dyn FnOnce() -> Plan + Send>>,
 }
+
+type Plan = Result<Arc<TypedRunnableModel>, String>;
 
 /// Why a model file cannot be used. Each message names the file.
 #[derive(Debug, Error)]
@@ -79,9 +82,21 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn open(path: &Path) -> Result<Self, NetworkError> {
+        let network = Self::read(Some(path))?;
+        network.prepare()?;
+        Ok(network)
+    }
+
+    /// Reads a model file, or else the shipped model, and prepares it when [`Network::prepare`] is called or with the first
+    /// poster: who finds that all posters are known has no need to.
+    ///
+    /// # Errors
+    /// See [`NetworkError`]; [`NetworkError::Graph`] comes later.
+    pub fn read(path: Option<&Path>) -> Result<Self, NetworkError> {
+        let Some(path) = path else { return Self::parse(SHIPPED, "the shipped model") };
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|source| NetworkError::Unreadable { path: name.clone(), source })?;
-        Self::from_bytes(&bytes, &name)
+        Self::parse(&bytes, &name)
     }
 
     /// Prepares a model for single posters, the fastest way to run one in tract. `path` is used in messages only.
@@ -89,18 +104,29 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let mut proto = onnx()
+        let network = Self::parse(bytes, path)?;
+        network.prepare()?;
+        Ok(network)
+    }
+
+    fn parse(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
+        let proto = onnx()
             .proto_model_for_read(&mut &*bytes)
             .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: one_line(&error) })?;
         let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
-        let trunk = proto.graph.as_mut().and_then(|graph| {
-            let trunk = graph::take_trunk(graph);
-            graph::widen(graph);
-            trunk
-        });
-        let plan = prepare(&proto, &card, trunk)
-            .map_err(|error| NetworkError::Graph { path: path.into(), reason: one_line(&error) })?;
-        Ok(Self { card, fingerprint: fingerprint(bytes), plan })
+        let described = card.clone();
+        let later: Box<dyn FnOnce() -> Plan + Send> =
+            Box::new(move || prepare(proto, &described).map_err(|error| one_line(&error)));
+        Ok(Self { path: path.into(), card, fingerprint: fingerprint(bytes), plan: LazyLock::new(later) })
+    }
+
+    /// Prepares the model, if that is not done yet.
+    ///
+    /// # Errors
+    /// [`NetworkError::Graph`].
+    pub fn prepare(&self) -> Result<(), NetworkError> {
+        let failed = |reason: &String| NetworkError::Graph { path: self.path.clone(), reason: reason.clone() };
+        self.plan.as_ref().map(|_| ()).map_err(failed)
     }
 
     /// What the model says of itself.
@@ -117,7 +143,7 @@ impl Network {
     /// [`poster::tensor`] makes it.
     ///
     /// # Errors
-    /// If tract fails, which it does not for a model that could be prepared.
+    /// If the model cannot be prepared, or tract fails, which it does not for a model that could.
     ///
     /// # Panics
     /// If the input's length is not what the card says.
@@ -125,7 +151,8 @@ impl Network {
         let spec = &self.card.input;
         assert_eq!(input.len(), spec.len(), "an input must be [3, height, width]");
         let input = Tensor::from_shape(&[1, 3, spec.height as usize, spec.width as usize], input)?;
-        let output = self.plan.run(tvec!(input.into_tvalue()))?;
+        let plan = self.plan.as_ref().map_err(|reason| TractError::msg(reason.clone()))?;
+        let output = plan.run(tvec!(input.into_tvalue()))?;
         Ok(output[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
     }
 
@@ -138,9 +165,14 @@ impl Network {
     }
 }
 
-fn prepare(proto: &ModelProto, card: &Card, trunk: Option<Trunk>) -> TractResult<Arc<TypedRunnableModel>> {
+fn prepare(mut proto: ModelProto, card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
     let shape = [1, 3, card.input.height as usize, card.input.width as usize];
-    let mut model = onnx().model_for_proto_model(proto)?;
+    let trunk = proto.graph.as_mut().and_then(|graph| {
+        let trunk = graph::take_trunk(graph);
+        graph::widen(graph);
+        trunk
+    });
+    let mut model = onnx().model_for_proto_model(&proto)?;
     if let Some(trunk) = trunk {
         let node = model.node_id_by_name(graph::TRUNK)?;
         model.node_mut(node).op = Box::new(TrunkOperator(Arc::new(trunk)));

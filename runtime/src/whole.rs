@@ -71,6 +71,9 @@ impl Write for Whole {
 /// # Errors
 /// See [`Whole`].
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
     let mut file = Whole::create(path)?;
     file.write_all(bytes)?;
     file.finish()

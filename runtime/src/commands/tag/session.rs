@@ -51,7 +51,7 @@ impl<'a> Session<'a> {
     pub fn open(args: &'a Args, interrupted: Arc<AtomicBool>) -> Result<Self> {
         #[cfg(unix)]
         rustix::process::nice(args.nice).context("the system does not take --nice")?;
-        let network = args.model.network()?;
+        let network = Network::read(args.model.model.as_deref())?;
         let point = args.model.choose(network.card())?.clone();
         let folder = readable(&args.library)?;
         if !args.dry_run {
@@ -107,6 +107,9 @@ impl<'a> Session<'a> {
         let options = tag::Options { max_pixels: self.args.max_pixels, force: self.args.force && is_first };
         let start = Instant::now();
         let total = if options.force { self.state.found()? } else { self.state.unknown(model)? };
+        if total > 0 {
+            self.network.prepare()?;
+        }
         let progress = Progress::new(total, self.args.quiet);
         report.done = tag::tag(&self.state, &self.network, &self.pool, options, &self.interrupted, || progress.step())?;
         progress.finish();
