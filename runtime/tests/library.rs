@@ -347,3 +347,36 @@ fn a_sidecar_overwrote_what_a_person_wrote() {
         }
     }
 }
+
+#[test]
+fn nfo_files_are_made_unless_only_existing_ones_are_wanted() {
+    let folder = TempDir::new().unwrap();
+    let [with, without] = ["The Summit (1999)", "The Valley (2001)"].map(|name| folder.path().join(name));
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
+    for film in [&with, &without] {
+        fs::create_dir(film).unwrap();
+        fs::write(film.join("film.mkv"), "").unwrap();
+        fs::copy(fixtures.join("adventure-large.jpg"), film.join("poster.jpg")).unwrap();
+    }
+    let nfo = |film: &Path| fs::read_to_string(film.join("film.nfo")).unwrap_or_default();
+    let before = "<movie>\n  <title>The Summit</title>\n</movie>\n";
+    fs::write(with.join("film.nfo"), before).unwrap();
+    struct Case<'a> {
+        arguments: &'a [&'a str],
+        is_added: bool,
+        is_made: bool,
+    }
+    let cases = [
+        Case { arguments: &["--nfo", "--nfo-existing"], is_added: true, is_made: false },
+        Case { arguments: &["--nfo"], is_added: true, is_made: true },
+        Case { arguments: &["--nfo", "--nfo-existing"], is_added: true, is_made: true },
+        Case { arguments: &["--nfo-undo"], is_added: false, is_made: false },
+    ];
+    for Case { arguments, is_added, is_made } in cases {
+        let output = tag(folder.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        assert_eq!(nfo(&with) != before, is_added, "{arguments:?}: {}", nfo(&with));
+        assert_eq!(nfo(&without).contains("<genre>"), is_made, "{arguments:?}: {}", nfo(&without));
+    }
+    assert_eq!(tag(folder.path(), &["--nfo-existing"]).output().unwrap().status.code(), Some(2));
+}

@@ -44,6 +44,10 @@ pub struct Args {
     #[arg(long, help_heading = "Results")]
     nfo: bool,
 
+    /// With --nfo: leave films without an NFO file alone, so that Kodi goes on looking them up
+    #[arg(long, requires = "nfo", help_heading = "Results")]
+    nfo_existing: bool,
+
     /// With --nfo: set aside the genres that are there. They come back with --nfo-undo, unless another program has
     /// written the file since
     #[arg(long, requires = "nfo", help_heading = "Results")]

@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
 
     /// Writes what goes beside one poster, or prints its genres if nothing was asked for.
     fn beside(&mut self, judge: Judge, poster: &results::Tagged) -> Result<()> {
-        let Args { sidecar, nfo, replace, nfo_undo, quiet, .. } = self.args;
+        let Args { sidecar, nfo, nfo_existing, replace, nfo_undo, quiet, .. } = self.args;
         if let Some(sidecar) = sidecar {
             let (path, text) = sidecar.of(judge, poster);
             match std::fs::read(&path) {
@@ -157,7 +157,8 @@ impl<'a> Report<'a> {
             (false, _, true) => Some(NfoWish::Undo),
             (false, _, false) => None,
         };
-        for (path, change) in wish.into_iter().flat_map(|wish| results::nfo_changes(wish, judge, poster)) {
+        let changes = wish.into_iter().flat_map(|wish| results::nfo_changes(wish, judge, poster));
+        for (path, change) in changes.filter(|(path, _)| !nfo_existing || path.exists()) {
             match change {
                 Ok(change) => self.change(&path, &change),
                 Err(error) => self.fail(&error.to_string()),
