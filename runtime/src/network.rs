@@ -15,6 +15,7 @@ use tract_onnx::prelude::*;
 
 use self::operator::TrunkOperator;
 use crate::card::{Card, CardError};
+use crate::mobilenet::Trunk;
 use crate::poster;
 
 /// The shipped model, part of the program.
@@ -26,10 +27,10 @@ pub struct Network {
     card: Card,
     fingerprint: String,
     /// What tract runs, or why it cannot.
-    plan: LazyLock<Plan, Box<dyn FnOnce() -> Plan + Send>>,
+    plan: LazyLock<Result<Plan, String>, Box<dyn FnOnce() -> Result<Plan, String> + Send>>,
 }
 
-type Plan = Result<Arc<TypedRunnableModel>, String>;
+type Plan = Arc<TypedRunnableModel>;
 
 /// Why a model file cannot be used. Each message names the file.
 #[derive(Debug, Error)]
@@ -115,9 +116,9 @@ impl Network {
             .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: one_line(&error) })?;
         let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
         let described = card.clone();
-        let later: Box<dyn FnOnce() -> Plan + Send> =
-            Box::new(move || prepare(proto, &described).map_err(|error| one_line(&error)));
-        Ok(Self { path: path.into(), card, fingerprint: fingerprint(bytes), plan: LazyLock::new(later) })
+        let plan: LazyLock<_, Box<dyn FnOnce() -> _ + Send>> =
+            LazyLock::new(Box::new(move || prepare(proto, &described).map_err(|error| one_line(&error))));
+        Ok(Self { path: path.into(), card, fingerprint: fingerprint(bytes), plan })
     }
 
     /// Prepares the model, if that is not done yet.
@@ -165,18 +166,21 @@ impl Network {
     }
 }
 
-fn prepare(mut proto: ModelProto, card: &Card) -> TractResult<Arc<TypedRunnableModel>> {
-    let shape = [1, 3, card.input.height as usize, card.input.width as usize];
-    let trunk = proto.graph.as_mut().and_then(|graph| {
-        let trunk = graph::take_trunk(graph);
-        graph::widen(graph);
-        trunk
-    });
+/// Makes a graph ready. If it is a MobileNetV2, most of it is run by [`mobilenet`](crate::mobilenet).
+fn prepare(mut proto: ModelProto, card: &Card) -> TractResult<Plan> {
+    let trunk = proto.graph.as_mut().and_then(graph::take_trunk);
+    plan(proto, card, trunk)
+}
+
+/// What tract runs of a graph, given the trunk that was taken out of it.
+fn plan(mut proto: ModelProto, card: &Card, trunk: Option<Trunk>) -> TractResult<Plan> {
+    proto.graph.as_mut().into_iter().for_each(graph::widen);
     let mut model = onnx().model_for_proto_model(&proto)?;
     if let Some(trunk) = trunk {
         let node = model.node_id_by_name(graph::TRUNK)?;
         model.node_mut(node).op = Box::new(TrunkOperator(Arc::new(trunk)));
     }
+    let shape = [1, 3, card.input.height as usize, card.input.width as usize];
     let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?.into_optimized()?;
     let output = model.output_fact(0)?.shape.as_concrete().map(<[usize]>::to_vec);
     if output.as_deref() != Some(&[1, card.genres.len()]) {
@@ -193,4 +197,78 @@ pub fn fingerprint(bytes: &[u8]) -> String {
 
 fn one_line(error: &TractError) -> String {
     format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tract_onnx::pb::GraphProto;
+
+    use super::*;
+
+    /// The shipped models, as they are in the repository.
+    fn shipped() -> Vec<(&'static str, Vec<u8>)> {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let names = ["poster-genres.onnx", "poster-genres-small.onnx"];
+        names.map(|name| (name, fs::read(models.join(name)).unwrap())).into()
+    }
+
+    fn proto(bytes: &[u8]) -> ModelProto {
+        onnx().proto_model_for_read(&mut &*bytes).unwrap()
+    }
+
+    #[test]
+    fn the_trunk_gives_what_tract_gives_for_the_whole_graph() {
+        for (name, bytes) in shipped() {
+            let network = Network::from_bytes(&bytes, name).unwrap();
+            let (proto, card) = (proto(&bytes), network.card());
+            assert!(
+                graph::take_trunk(&mut proto.graph.clone().unwrap()).is_some(),
+                "{name}: a trunk is not recognised"
+            );
+            let tract = plan(proto, card, None).unwrap();
+            let shape = [1, 3, card.input.height as usize, card.input.width as usize];
+            for seed in 0..4 {
+                let value = |place: usize| ((place * (2 * seed + 1) * 7919) % 997) as f32 / 498.0 - 1.0;
+                let values: Vec<f32> = (0..card.input.len()).map(value).collect();
+                let found = network.probabilities(&values).unwrap();
+                let whole = tract.run(tvec!(Tensor::from_shape(&shape, &values).unwrap().into_tvalue())).unwrap();
+                let expected = whole[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap();
+                let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{name}: a probability differs by {worst}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_graph_that_is_not_quite_a_trunk_stays_as_it_is() {
+        struct Case {
+            what: &'static str,
+            spoil: fn(&mut GraphProto),
+        }
+        let cases = [
+            Case {
+                what: "a value inside is read elsewhere",
+                spoil: |graph| graph.node.last_mut().unwrap().input[0] = "blocks.5.add".into(),
+            },
+            Case { what: "a value inside is an output", spoil: |graph| graph.output[0].name = "blocks.2.clip".into() },
+            Case {
+                what: "an operator is another one",
+                spoil: |graph| {
+                    let clip = graph.node.iter_mut().find(|node| node.output[0] == "blocks.7.clip");
+                    clip.unwrap().op_type = "Sigmoid".into();
+                },
+            },
+            Case {
+                what: "the last mean is missing",
+                spoil: |graph| graph.node.retain(|node| node.output[0] != "globalaveragepool"),
+            },
+        ];
+        let whole = proto(&shipped()[0].1).graph.unwrap();
+        for Case { what, spoil } in cases {
+            let mut graph = whole.clone();
+            spoil(&mut graph);
+            let before = graph.clone();
+            assert!(graph::take_trunk(&mut graph).is_none() && graph == before, "{what}");
+        }
+    }
 }
