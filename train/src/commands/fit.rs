@@ -266,7 +266,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         train.genres.len()
     );
 
-    let interrupted = on_ctrl_c()?;
+    let interrupted = on_ctrl_c(|| {})?;
     match fit::fit(&run, &settings, [&train, &validation], &args.data, &interrupted)? {
         Ending::Finished => {}
         Ending::Interrupted => {
