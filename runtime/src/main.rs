@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
-use runtime::commands::{self, Outcome, classify, evaluate, inspect, install, tag, watch};
+use runtime::commands::{self, Outcome, bench, classify, evaluate, inspect, install, tag, watch};
 
 /// glibc's allocator keeps a megabyte more for every poster when several threads run a network.
 #[global_allocator]
@@ -25,6 +25,7 @@ enum Command {
     Watch(watch::Args),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
     #[command(hide = true)]
     InstallFiles(install::Args),
 }
@@ -41,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Watch(args) => watch::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::InstallFiles(args) => install::run(&args, Cli::command()),
     }
 }

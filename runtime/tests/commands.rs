@@ -62,6 +62,10 @@ fn exit_status_and_message() {
             status: 2,
             message: "no operating point \"bold\"; choose one of: balanced, precise, recall, uniform",
         },
+        Case { arguments: &["bench", "nowhere.jpg"], status: 2, message: "nowhere.jpg: cannot be read" },
+        Case { arguments: &["bench", &truncated], status: 2, message: "truncated.jpg: cannot be decoded" },
+        Case { arguments: &["bench", "--model", &no_card], status: 2, message: "no-card.onnx: has no card" },
+        Case { arguments: &["bench", "--seconds", "0"], status: 2, message: "--seconds 0: must be over 0" },
         Case { arguments: &["evaluate", &missing], status: 1, message: "gone-1.jpg: cannot be read" },
         Case {
             arguments: &["evaluate", &cell],
@@ -160,11 +164,49 @@ fn the_shipped_model_explains_itself() {
 }
 
 #[test]
+fn bench_measures_every_stage() {
+    let poster = fixture("posters/horror-progressive.jpg");
+    let output = runtime(&["bench", &poster, "--json", "--seconds", "0.02"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let report = &json_lines(&output)[0];
+    assert_eq!(report["poster"], poster);
+    assert_eq!((&report["width"], &report["height"]), (&600.into(), &900.into()));
+    assert_eq!(report["file_bytes"], std::fs::metadata(&poster).unwrap().len());
+
+    let stages = report["stages"].as_array().unwrap();
+    let names: Vec<_> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+    assert_eq!(names, ["read", "decode", "resize and normalise", "infer", "threshold", "whole path"]);
+    let p50 = |stage: &Value| stage["p50_ms"].as_f64().unwrap();
+    for stage in stages {
+        let [p95, p99] = ["p95_ms", "p99_ms"].map(|key| stage[key].as_f64().unwrap());
+        assert!(0.0 < p50(stage) && p50(stage) <= p95 && p95 <= p99, "{stage}");
+        assert!(p50(stage) <= p50(&stages[5]), "{stage} takes longer than the whole path, {}", stages[5]);
+    }
+    if cfg!(target_os = "linux") {
+        let pixels = 600 * 900 * 3;
+        assert!(report["peak_memory_bytes"].as_u64().unwrap() > pixels, "{report}");
+    }
+    let threads: Vec<_> = report["throughput"].as_array().unwrap().iter().map(|record| &record["threads"]).collect();
+    assert_eq!(threads[0], 1);
+    assert_eq!(**threads.last().unwrap(), std::thread::available_parallelism().unwrap().get());
+}
+
+#[test]
+fn bench_has_a_poster_of_its_own() {
+    let output = runtime(&["bench", "--seconds", "0.02"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    for expected in ["a drawn poster, 1000 x 1500 pixels", "loaded in", "whole path", "posters a second"] {
+        assert!(table.contains(expected), "{expected} is missing in\n{table}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_tell_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let output = runtime(&["install-files", &folder.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    for command in ["classify", "tag", "watch", "evaluate", "inspect"] {
+    for command in ["classify", "tag", "watch", "evaluate", "inspect", "bench"] {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(read(&format!("man/runtime-{command}.1")).contains("Print version"), "{command}");
         for shell in ["runtime.bash", "_runtime", "runtime.fish"] {

@@ -1,5 +1,6 @@
 //! The subcommands of `runtime`, one file each, and what they share: the model they use, and how a run ends.
 
+pub mod bench;
 pub mod classify;
 pub mod evaluate;
 pub mod inspect;
