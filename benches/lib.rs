@@ -1,5 +1,6 @@
 //! Posters, models and contestants for the benchmarks.
 
+pub mod peak;
 #[cfg(feature = "peers")]
 pub mod peers;
 

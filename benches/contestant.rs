@@ -1,0 +1,93 @@
+//! Rust's side of `benches/compare`: `contestant posters FOLDER` draws the posters, `contestant serve` measures on
+//! request. A request is a line of a task, a model file, a poster file and for how many milliseconds to repeat the
+//! task, with tabs between; the answer is a line of JSON, `{"ns": [each repetition's time], "values": [what came out]}`.
+//! `benches/peers.py` answers the same requests for Python's contestants, with tasks of other names.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, hint, io};
+
+use benches::{peak, posters};
+use runtime::network::Network;
+use runtime::poster;
+
+/// A task ready to be repeated; what comes out of it shows that all contestants did the same.
+type Task = Box<dyn FnMut() -> Vec<f32>>;
+
+/// So many of the values that came out are in the answer.
+const VALUES: usize = 24;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["posters", folder] => draw(Path::new(folder)),
+        ["serve"] => serve(),
+        _ => panic!("usage: contestant posters FOLDER, or: contestant serve"),
+    }
+}
+
+fn draw(folder: &Path) {
+    fs::create_dir_all(folder).expect("the folder can be made");
+    for poster in posters() {
+        fs::write(folder.join(poster.name + ".jpg"), poster.jpeg).expect("the folder can be written");
+    }
+}
+
+fn serve() {
+    for line in io::stdin().lock().lines() {
+        let line = line.expect("requests are text");
+        let [name, model, poster, milliseconds] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("a request has four parts: {line}")
+        };
+        let mut task = task(name, Path::new(model), Path::new(poster));
+        let duration = Duration::from_millis(milliseconds.parse().expect("a whole number of milliseconds"));
+        task();
+        let (mut times, start) = (Vec::new(), Instant::now());
+        let values = loop {
+            let before = Instant::now();
+            let values = hint::black_box(task());
+            times.push(before.elapsed().as_nanos() as u64);
+            if start.elapsed() >= duration {
+                break values;
+            }
+        };
+        let answer = serde_json::json!({ "ns": times, "values": values[..values.len().min(VALUES)] });
+        println!("{answer}");
+        io::stdout().flush().expect("whoever asked still listens");
+    }
+}
+
+fn task(name: &str, model: &Path, path: &Path) -> Task {
+    if name == "multiply-add" {
+        return Box::new(|| vec![peak::multiply_adds() as f32]);
+    }
+    let network = Network::open(model).unwrap_or_else(|error| panic!("{error}"));
+    let input = network.card().input.clone();
+    let bytes = fs::read(path).expect("the poster can be read");
+    // The same values as in Python.
+    let values: Vec<f32> = (0..input.len()).map(|place| (place * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+    match name {
+        "infer, runtime" => Box::new(move || network.probabilities(&values).expect("the network runs")),
+        "tensor, runtime" => Box::new(move || {
+            let picture = poster::decode(&bytes, "drawn").expect("the poster is sound");
+            poster::tensor(&picture, &input)
+        }),
+        "classify, runtime" => {
+            let path = path.to_path_buf();
+            Box::new(move || {
+                let picture = poster::open(&path).expect("the poster is sound");
+                network.classify(&picture).expect("the network runs")
+            })
+        }
+        #[cfg(feature = "peers")]
+        "tensor, image" => Box::new(move || benches::peers::tensor(&bytes, &input)),
+        #[cfg(feature = "peers")]
+        "infer, rten" | "infer, ONNX Runtime" => {
+            let prepare = if name == "infer, rten" { benches::peers::rten } else { benches::peers::onnx_runtime };
+            let mut infer = prepare(model, &input);
+            Box::new(move || infer(&values))
+        }
+        _ => panic!("no task {name:?} (those of others need the feature `peers`)"),
+    }
+}
