@@ -349,6 +349,32 @@ fn a_sidecar_overwrote_what_a_person_wrote() {
 }
 
 #[test]
+fn a_model_that_cannot_be_run_is_refused_when_a_poster_needs_it() {
+    let folder = TempDir::new().unwrap();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut bytes = fs::read(manifest.join("../models/poster-genres-small.onnx")).unwrap();
+    // An operation that nobody knows, as protobuf writes its name.
+    let place = bytes.windows(6).position(|part| part == b"\x22\x04Conv").unwrap();
+    bytes[place + 2..place + 6].copy_from_slice(b"Vnoc");
+    let model = folder.path().join("model.onnx");
+    fs::write(&model, bytes).unwrap();
+    let run = |command: &str, path: &Path| {
+        let mut runtime = Command::new(env!("CARGO_BIN_EXE_runtime"));
+        let output = runtime.arg(command).arg(path).arg("--model").arg(&model).output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let films = folder.path().join("films");
+    fs::create_dir(&films).unwrap();
+    assert_eq!(run("tag", &films).0, Some(0), "there is no poster");
+    fs::copy(manifest.join("../fixtures/posters/noir-grey.jpg"), films.join("The Valley (2001).jpg")).unwrap();
+    for (command, path) in [("tag", films), ("classify", "nowhere.jpg".into())] {
+        let (status, errors) = run(command, &path);
+        assert_eq!(status, Some(2), "{command}: {errors}");
+        assert!(errors.contains("model.onnx: its graph cannot be run"), "{command}: {errors}");
+    }
+}
+
+#[test]
 fn nfo_files_are_made_unless_only_existing_ones_are_wanted() {
     let folder = TempDir::new().unwrap();
     let [with, without] = ["The Summit (1999)", "The Valley (2001)"].map(|name| folder.path().join(name));

@@ -11,11 +11,12 @@ use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
 use super::gallery;
 use super::scan::{Item, ScanError};
 use super::state::{Found, State, StateError, Verdict};
-use crate::network::Network;
+use crate::network::{Network, NetworkError};
 use crate::poster::{self, PosterError};
 
 /// Posters that are looked up and handed to the threads at a time, for each of them.
@@ -31,6 +32,17 @@ pub struct Options {
     pub max_pixels: u64,
     /// Whether posters are read anew of which all is known.
     pub force: bool,
+}
+
+/// Why the posters cannot be read at all.
+#[derive(Debug, Error)]
+pub enum TagError {
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The network cannot be prepared.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// What came of it.
@@ -91,10 +103,11 @@ pub fn find(
 }
 
 /// Reads and classifies what is not known yet, and keeps what comes of each poster as soon as it is done. Calls `step`
-/// for each, from any thread. Ends early when `interrupted`, after the posters in hand.
+/// for each, from any thread. Ends early when `interrupted`, after the posters in hand. The network is prepared for the
+/// first poster that can be decoded.
 ///
 /// # Errors
-/// If the state file cannot be used.
+/// If the state file or the network cannot be used.
 pub fn tag(
     state: &State,
     network: &Network,
@@ -102,7 +115,7 @@ pub fn tag(
     options: Options,
     interrupted: &AtomicBool,
     step: impl Fn() + Sync,
-) -> Result<Done, StateError> {
+) -> Result<Done, TagError> {
     let mut done = Done::default();
     let mut after = 0;
     while !interrupted.load(Ordering::Relaxed) {
@@ -117,7 +130,7 @@ pub fn tag(
                 step();
                 Ok((found.ordinal, is_recalled))
             };
-            wanted.map(one).collect::<Result<_, StateError>>()
+            wanted.map(one).collect::<Result<_, TagError>>()
         })?;
         done.recalled += read.iter().filter(|(_, is_recalled)| *is_recalled).count();
         done.read.extend(read.iter().map(|(ordinal, _)| ordinal));
@@ -126,7 +139,7 @@ pub fn tag(
 }
 
 /// Reads, classifies and keeps one poster. Returns whether its bytes were known under another name.
-fn one(found: &Found, state: &State, network: &Network, options: Options) -> Result<bool, StateError> {
+fn one(found: &Found, state: &State, network: &Network, options: Options) -> Result<bool, TagError> {
     let model = network.fingerprint();
     let bytes = match read(&found.path) {
         Ok(bytes) => bytes,
@@ -145,13 +158,20 @@ fn one(found: &Found, state: &State, network: &Network, options: Options) -> Res
     let name = found.path.display().to_string();
     // What cannot be read now, or is too large for this run's limit, may do in the next.
     let mut lasting = true;
-    let verdict = guarded(&name, || {
-        let picture = poster::decode_within(&bytes, &name, options.max_pixels).map_err(|error| {
+    let picture = guarded(&name, || {
+        poster::decode_within(&bytes, &name, options.max_pixels).map_err(|error| {
             lasting = !matches!(error, PosterError::TooLarge { .. });
             error.to_string()
-        })?;
-        let probabilities = network.classify(&picture).map_err(|error| format!("{name}: {error:#}"))?;
-        Ok(Verdict { probabilities, thumbnail: gallery::thumbnail(&picture) })
+        })
+    });
+    if picture.is_ok() {
+        network.prepare()?;
+    }
+    let verdict = picture.and_then(|picture| {
+        guarded(&name, || {
+            let probabilities = network.classify(&picture).map_err(|error| format!("{name}: {error:#}"))?;
+            Ok(Verdict { probabilities, thumbnail: gallery::thumbnail(&picture) })
+        })
     });
     state.record(found, if lasting { &hash } else { &[] }, model, &verdict)?;
     Ok(false)

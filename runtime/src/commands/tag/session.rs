@@ -107,9 +107,6 @@ impl<'a> Session<'a> {
         let options = tag::Options { max_pixels: self.args.max_pixels, force: self.args.force && is_first };
         let start = Instant::now();
         let total = if options.force { self.state.found()? } else { self.state.unknown(model)? };
-        if total > 0 {
-            self.network.prepare()?;
-        }
         let progress = Progress::new(total, self.args.quiet);
         report.done = tag::tag(&self.state, &self.network, &self.pool, options, &self.interrupted, || progress.step())?;
         progress.finish();
