@@ -7,7 +7,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use image::RgbImage;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
@@ -16,7 +15,7 @@ use tract_onnx::prelude::*;
 use self::operator::TrunkOperator;
 use crate::card::{Card, CardError};
 use crate::mobilenet::Trunk;
-use crate::poster;
+use crate::poster::{self, Picture};
 
 /// The shipped model, part of the program.
 static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
@@ -161,7 +160,7 @@ impl Network {
     ///
     /// # Errors
     /// See [`Network::probabilities`].
-    pub fn classify(&self, picture: &RgbImage) -> TractResult<Vec<f32>> {
+    pub fn classify(&self, picture: &Picture) -> TractResult<Vec<f32>> {
         self.probabilities(&poster::tensor(picture, &self.card.input))
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{ModelArgs, Outcome};
 use crate::network::Network;
-use crate::poster::{self, PosterError};
+use crate::poster::{self, MAX_PIXELS, PosterError};
 use crate::threshold::OperatingPoint;
 
 /// A drawn poster of 1000 x 1500 pixels that takes as many bytes as a real one, part of the program.
@@ -137,9 +137,10 @@ impl Bench<'_> {
         let start = Instant::now();
         let bytes = self.read()?;
         let read = Instant::now();
-        let picture = poster::decode(&bytes, &self.name())?;
+        let input = &self.network.card().input;
+        let picture = poster::decode_for(&bytes, &self.name(), MAX_PIXELS, input.size())?;
         let decoded = Instant::now();
-        let input = poster::tensor(&picture, &self.network.card().input);
+        let input = poster::tensor(&picture, input);
         let resized = Instant::now();
         let probabilities = self.network.probabilities(&input)?;
         let inferred = Instant::now();

@@ -95,12 +95,13 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 /// Every genre of a poster, most probable first.
 fn classify<'a>(path: &Path, network: &'a Network, point: &OperatingPoint) -> anyhow::Result<Record<'a>> {
     let start = Instant::now();
+    let size = network.card().input.size();
     let picture = if path == Path::new("-") {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).context("standard input: cannot be read")?;
-        poster::decode(&bytes, "standard input")?
+        poster::decode_for(&bytes, "standard input", poster::MAX_PIXELS, size)?
     } else {
-        poster::open(path)?
+        poster::open_for(path, size)?
     };
     let probabilities = network.classify(&picture)?;
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;

@@ -17,13 +17,12 @@ use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::poster;
+use crate::poster::Picture;
 
 /// Width and height in pixels that a [`thumbnail`] fits into.
 pub const THUMBNAIL: (u32, u32) = (96, 144);
@@ -143,11 +142,11 @@ impl<W: Write> Gallery<W> {
 ///
 /// # Panics
 /// If the picture has no pixels.
-pub fn thumbnail(picture: &RgbImage) -> Vec<u8> {
-    let (width, height) = (f64::from(picture.width()), f64::from(picture.height()));
+pub fn thumbnail(picture: &Picture) -> Vec<u8> {
+    let (width, height) = picture.extent();
     let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);
     let side = |length: f64| ((length * scale).round() as u32).max(1);
-    let small = poster::resize(picture, side(width), side(height));
+    let small = picture.resize(side(width), side(height));
 
     let mut jpeg = Vec::new();
     for quality in QUALITIES {
@@ -268,6 +267,8 @@ fn digest(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use image::RgbImage;
+
     use super::*;
     use image::Rgb;
     use serde_json::Value;
@@ -444,7 +445,7 @@ mod tests {
             Case { size: (1, 4000), thumbnail: (1, 144) },
         ];
         for Case { size, thumbnail: expected } in cases {
-            let jpeg = thumbnail(&picture(size.0, size.1, 1));
+            let jpeg = thumbnail(&picture(size.0, size.1, 1).into());
             let decoded = image::load_from_memory_with_format(&jpeg, image::ImageFormat::Jpeg).unwrap();
             assert_eq!((decoded.width(), decoded.height()), expected, "{size:?}");
             assert!(jpeg.len() <= THUMBNAIL_BYTES, "{size:?}: {} bytes", jpeg.len());
@@ -464,7 +465,7 @@ mod tests {
             }
         }
         let genres = genres();
-        let thumbnails: Vec<Vec<u8>> = (0..20).map(|seed| thumbnail(&picture(500, 750, seed))).collect();
+        let thumbnails: Vec<Vec<u8>> = (0..20).map(|seed| thumbnail(&picture(500, 750, seed).into())).collect();
         let mut gallery = Gallery::begin(Count(0), &Header { genres: &genres, ..HEADER }).unwrap();
         for number in 0..10_000 {
             let entry = Entry {

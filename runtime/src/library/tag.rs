@@ -158,8 +158,11 @@ fn one(found: &Found, state: &State, network: &Network, options: Options) -> Res
     let name = found.path.display().to_string();
     // What cannot be read now, or is too large for this run's limit, may do in the next.
     let mut lasting = true;
+    // Large enough for the network and for the gallery.
+    let input = &network.card().input;
+    let size = (input.width.max(gallery::THUMBNAIL.0), input.height.max(gallery::THUMBNAIL.1));
     let picture = guarded(&name, || {
-        poster::decode_within(&bytes, &name, options.max_pixels).map_err(|error| {
+        poster::decode_for(&bytes, &name, options.max_pixels, size).map_err(|error| {
             lasting = !matches!(error, PosterError::TooLarge { .. });
             error.to_string()
         })

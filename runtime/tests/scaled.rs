@@ -1,0 +1,161 @@
+//! A large JPEG is decoded small. Whatever it is like, the network must see what the full picture would show it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use image::metadata::Orientation;
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use runtime::poster::{self, MAX_PIXELS};
+
+/// Inputs of networks, and one so small that every fixture is scaled.
+const SIZES: [(u32, u32); 3] = [(192, 288), (72, 96), (24, 36)];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+}
+
+/// Soft light, a hard edge and some grain.
+fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let (across, down) = (x as f32 / width as f32, y as f32 / height as f32);
+        let light = 120.0 + 80.0 * (5.0 * across).sin() * (7.0 * down).cos();
+        let title = if (0.3..0.7).contains(&across) && (0.8..0.9).contains(&down) { 60.0 } else { 0.0 };
+        let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519)).wrapping_mul(3_266_489_917) >> 29;
+        image::Rgb(
+            [light + title, light * (1.0 - across) + title, 40.0 + 150.0 * down]
+                .map(|v| (v as u8).saturating_add(grain as u8)),
+        )
+    })
+}
+
+/// Encodes a picture, after settings of the encoder's own.
+fn jpeg(picture: &RgbImage, colours: ColorType, settings: impl Fn(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 90);
+    settings(&mut encoder);
+    let values: Vec<u8> = match colours {
+        ColorType::Luma => picture.pixels().map(|pixel| pixel[1]).collect(),
+        ColorType::Cmyk | ColorType::CmykAsYcck => {
+            picture.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect()
+        }
+        _ => picture.as_raw().clone(),
+    };
+    encoder.encode(&values, picture.width() as u16, picture.height() as u16, colours).unwrap();
+    bytes
+}
+
+/// Compares what a network of the given input size sees, with the full picture's.
+fn check(bytes: &[u8], size: (u32, u32), what: &str) -> Result<(), String> {
+    let full = poster::decode(bytes, what).map_err(|error| error.to_string())?;
+    let small = poster::decode_for(bytes, what, MAX_PIXELS, size).map_err(|error| error.to_string())?;
+    let (small_extent, full_extent) = (small.extent(), full.dimensions());
+    let enough = |small: f64, full: u32, wanted: u32| small <= full.into() && small >= wanted.min(full).into();
+    if !(enough(small_extent.0, full_extent.0, size.0) && enough(small_extent.1, full_extent.1, size.1)) {
+        return Err(format!("{what}, {size:?}: {small_extent:?} of {full_extent:?}"));
+    }
+    let [full, small] = [poster::resize(&full, size.0, size.1), small.resize(size.0, size.1)];
+    let total: f64 = full.iter().zip(small.iter()).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    let mean = total / full.len() as f64;
+    if mean < 3.0 { Ok(()) } else { Err(format!("{what}, {size:?}: differs by {mean:.2}")) }
+}
+
+#[test]
+fn every_fixture_looks_the_same() {
+    let mut problems = Vec::new();
+    let mut posters: Vec<PathBuf> =
+        fs::read_dir(fixture("posters")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    posters.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refined.jpg"));
+    for path in posters {
+        let bytes = fs::read(&path).unwrap();
+        problems.extend(SIZES.iter().filter_map(|size| check(&bytes, *size, &path.display().to_string()).err()));
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn every_kind_of_jpeg_looks_the_same() {
+    use ColorType::{Cmyk, CmykAsYcck, Luma, Rgb};
+    use SamplingFactor::{F_1_1, F_1_2, F_2_1, F_2_2};
+    let mut problems = Vec::new();
+    for (width, height) in [(401, 599), (640, 200), (97, 1531)] {
+        let picture = picture(width, height);
+        for colours in [Rgb, Luma, Cmyk, CmykAsYcck] {
+            for sampling in [F_1_1, F_1_2, F_2_1, F_2_2] {
+                for (scans, restart) in [(0, 0), (0, 7), (4, 0), (4, 5), (10, 0)] {
+                    let bytes = jpeg(&picture, colours, |encoder| {
+                        encoder.set_sampling_factor(sampling);
+                        encoder.set_restart_interval(restart);
+                        if scans > 0 {
+                            encoder.set_progressive_scans(scans);
+                        }
+                    });
+                    // The decoder of full pictures knows no progressive CMYK of halved colour.
+                    if colours == Cmyk && scans > 0 && sampling != F_1_1 {
+                        continue;
+                    }
+                    let what =
+                        format!("{width} x {height}, {colours:?}, {sampling:?}, {scans} scans, restart {restart}");
+                    problems.extend(check(&bytes, (24, 36), &what).err());
+                }
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn the_narrowest_posters_are_read() {
+    for (width, height) in [(1, 1), (1, 700), (700, 1), (9, 900), (2, 3)] {
+        for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_2] {
+            let bytes = jpeg(&picture(width, height), ColorType::Rgb, |encoder| encoder.set_sampling_factor(sampling));
+            for size in [(1, 1), (1, 30), (30, 1), (192, 288)] {
+                let picture = poster::decode_for(&bytes, "narrow", MAX_PIXELS, size).unwrap();
+                assert_eq!(picture.resize(size.0, size.1).dimensions(), size);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_turned_poster_is_large_enough_when_it_stands() {
+    // The tag of the orientation is the only one; its value is the last but two of the bytes.
+    let exif = |value: u8| {
+        [b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(), &[value, 0, 0, 0, 0, 0, 0]].concat()
+    };
+    let upright = picture(400, 600);
+    for value in 1..=8 {
+        let orientation = Orientation::from_exif(value).unwrap();
+        let bytes = jpeg(&upright, ColorType::Rgb, |encoder| encoder.add_app_segment(1, exif(value)).unwrap());
+        let mut expected = image::DynamicImage::from(upright.clone());
+        expected.apply_orientation(orientation);
+        let stands = (expected.width(), expected.height());
+        for size in [(40, 60), (60, 40)] {
+            let small = poster::decode_for(&bytes, "turned", MAX_PIXELS, size).unwrap();
+            assert_eq!(small.extent().0 * f64::from(stands.1), small.extent().1 * f64::from(stands.0), "{value}");
+            assert!(small.extent().0 < f64::from(stands.0), "{value}");
+            check(&bytes, size, &format!("orientation {value}")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damaged_bytes_never_panic() {
+    let mut seed = 1_u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below
+    };
+    let names = ["posters/western-baseline.jpg", "posters/western-progressive.jpg", "tiny/Images/val-001.jpg"];
+    let mut files: Vec<Vec<u8>> = names.iter().map(|name| fs::read(fixture(name)).unwrap()).collect();
+    files.push(include_bytes!("refined.jpg").to_vec());
+    for whole in files {
+        for round in 0..400 {
+            let mut bytes = whole.clone();
+            // Half of the time in the segments before the pixels, where a byte matters most.
+            let place = random(if round % 2 == 0 { bytes.len().min(700) } else { bytes.len() });
+            bytes[place] = random(256) as u8;
+            let _ = poster::decode_for(&bytes, "damaged", 4_000_000, (24, 36));
+        }
+    }
+}
