@@ -21,7 +21,7 @@ fn the_shipped_model_gives_the_same_probabilities_in_burn() {
     let imported = model::Model::default();
     let mut compared = 0;
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters")).unwrap() {
-        let planes = poster::tensor(&poster::open(&entry.unwrap().path()).unwrap(), input);
+        let planes = poster::tensor(&poster::open_for(&entry.unwrap().path(), input.size()).unwrap(), input);
         let expected = network.probabilities(&planes).unwrap();
         let shape = [1, 3, input.height as usize, input.width as usize];
         let output = imported.forward(Tensor::<4>::from_data(TensorData::new(planes, shape), &Device::flex()));

@@ -94,7 +94,7 @@ fn from_a_csv_to_a_model_that_every_tool_can_read() {
 
     let manifest = Manifest::read(&[test.parse().unwrap()]).unwrap();
     let inputs: Vec<Vec<f32>> = (manifest.posters.iter())
-        .map(|labelled| poster::tensor(&poster::open(&labelled.path).unwrap(), &card.input))
+        .map(|labelled| poster::tensor(&poster::open_for(&labelled.path, card.input.size()).unwrap(), &card.input))
         .collect();
     let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
     let point = threshold::find(&card.operating_points, None).unwrap();
@@ -156,7 +156,8 @@ fn the_shipped_models_run_alike_everywhere() {
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
     let network = Network::open(model).unwrap();
     let input = &network.card().input;
-    let inputs: Vec<Vec<f32>> = posters.map(|path| poster::tensor(&poster::open(path).unwrap(), input)).collect();
+    let inputs: Vec<Vec<f32>> =
+        posters.map(|path| poster::tensor(&poster::open_for(path, input.size()).unwrap(), input)).collect();
     let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
     rten_agrees(model, &inputs, &by_tract, [input.height, input.width]);
     python_agrees(model, &inputs, &by_tract, [input.height, input.width]);

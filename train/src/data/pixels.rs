@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::commands::progress_bar;
 
 /// Raises with every change of preprocessing or of the file's layout.
-const VERSION: &str = "pixels 1";
+const VERSION: &str = "pixels 2";
 
 /// Posters decoded at a time: bounds memory.
 const CHUNK: usize = 512;
@@ -90,7 +90,10 @@ pub fn load(posters: Vec<LabelledPoster>, input: &Input, folder: &Path) -> Resul
         if decoded[index] == 1 { readable.push(poster) } else { damaged.push(poster) }
     }
     unreadable.extend(
-        damaged.par_iter().filter_map(|poster| Some(poster::open(&poster.path).err()?.to_string())).collect::<Vec<_>>(),
+        damaged
+            .par_iter()
+            .filter_map(|poster| Some(poster::open_for(&poster.path, input.size()).err()?.to_string()))
+            .collect::<Vec<_>>(),
     );
     Ok(PixelCache { pixels: Pixels { map, poster_len, places }, posters: readable, unreadable, key })
 }
@@ -103,9 +106,7 @@ fn write(posters: &[LabelledPoster], input: &Input, folder: &Path, path: &Path) 
         let pictures: Vec<_> = chunk
             .par_iter()
             .progress_with(bar.clone())
-            .map(|poster| {
-                poster::open(&poster.path).ok().map(|picture| poster::resize(&picture, input.width, input.height))
-            })
+            .map(|poster| Some(poster::open_for(&poster.path, input.size()).ok()?.resize(input.width, input.height)))
             .collect();
         for picture in pictures {
             decoded.push(u8::from(picture.is_some()));
