@@ -10,7 +10,7 @@ use std::{fs, hint, io};
 
 use benches::{peak, posters};
 use runtime::network::Network;
-use runtime::poster;
+use runtime::poster::{self, MAX_PIXELS};
 
 /// A task ready to be repeated; what comes out of it shows that all contestants did the same.
 type Task = Box<dyn FnMut() -> Vec<f32>>;
@@ -70,13 +70,13 @@ fn task(name: &str, model: &Path, path: &Path) -> Task {
     match name {
         "infer, runtime" => Box::new(move || network.probabilities(&values).expect("the network runs")),
         "tensor, runtime" => Box::new(move || {
-            let picture = poster::decode(&bytes, "drawn").expect("the poster is sound");
+            let picture = poster::decode_for(&bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound");
             poster::tensor(&picture, &input)
         }),
         "classify, runtime" => {
             let path = path.to_path_buf();
             Box::new(move || {
-                let picture = poster::open(&path).expect("the poster is sound");
+                let picture = poster::open_for(&path, network.card().input.size()).expect("the poster is sound");
                 network.classify(&picture).expect("the network runs")
             })
         }

@@ -3,9 +3,8 @@
 
 use std::{env, fs, hint};
 
-use image::RgbImage;
 use runtime::network::Network;
-use runtime::poster::{self, Input};
+use runtime::poster::{self, Input, MAX_PIXELS, Picture};
 use runtime::threshold::{self, OperatingPoint};
 
 fn main() {
@@ -14,7 +13,7 @@ fn main() {
     let network = Network::shipped().expect("the shipped model can be used");
     let card = network.card();
     let point = threshold::find(&card.operating_points, None).expect("a card has operating points");
-    let picture = counted_decode(&bytes);
+    let picture = counted_decode(&bytes, &card.input);
     let input = counted_resize(&picture, &card.input);
     let probabilities = counted_infer(&network, &input);
     hint::black_box(counted_threshold(point, &probabilities));
@@ -22,13 +21,13 @@ fn main() {
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn counted_decode(bytes: &[u8]) -> RgbImage {
-    poster::decode(bytes, "drawn").expect("the poster is sound")
+fn counted_decode(bytes: &[u8], input: &Input) -> Picture {
+    poster::decode_for(bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound")
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn counted_resize(picture: &RgbImage, input: &Input) -> Vec<f32> {
+fn counted_resize(picture: &Picture, input: &Input) -> Vec<f32> {
     poster::tensor(picture, input)
 }
 

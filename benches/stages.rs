@@ -9,7 +9,8 @@ use std::hint::black_box;
 use benches::{models, pin, posters};
 use criterion::{Criterion, criterion_group, criterion_main};
 use runtime::network::Network;
-use runtime::{poster, threshold};
+use runtime::poster::{self, MAX_PIXELS};
+use runtime::threshold;
 
 fn from_bytes_to_tensor(criterion: &mut Criterion) {
     pin();
@@ -22,16 +23,18 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         let (name, bytes) = (&poster.name, &poster.jpeg);
         let path = folder.path().join(name);
         fs::write(&path, bytes).expect("a file can be written");
-        let picture = poster::decode(bytes, name).expect("the poster is sound");
+        let size = card.input.size();
+        let decode = || poster::decode_for(black_box(bytes), name, MAX_PIXELS, size).expect("the poster is sound");
+        let picture = decode();
 
         let mut group = criterion.benchmark_group(name);
         group.bench_function("read", |bench| bench.iter(|| fs::read(black_box(&path))));
-        group.bench_function("decode", |bench| bench.iter(|| poster::decode(black_box(bytes), name)));
+        group.bench_function("decode", |bench| bench.iter(decode));
         group.bench_function("resize and normalise", |bench| {
             bench.iter(|| poster::tensor(black_box(&picture), &card.input));
         });
         group.bench_function("bytes to tensor", |bench| {
-            bench.iter(|| poster::decode(black_box(bytes), name).map(|picture| poster::tensor(&picture, &card.input)));
+            bench.iter(|| poster::tensor(&decode(), &card.input));
         });
         #[cfg(feature = "peers")]
         group.bench_function("bytes to tensor, image", |bench| {
@@ -39,7 +42,7 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         });
         group.bench_function("whole path", |bench| {
             bench.iter(|| {
-                let picture = poster::open(black_box(&path)).expect("the poster is sound");
+                let picture = poster::open_for(black_box(&path), size).expect("the poster is sound");
                 point.decide(&network.classify(&picture).expect("the network runs"))
             });
         });
@@ -52,7 +55,7 @@ fn from_tensor_to_genres(criterion: &mut Criterion) {
         let card = network.card();
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let poster = fixtures::photographic::jpeg(300, 444, false).expect("300 x 444 is the size of a poster");
-        let input = poster::tensor(&poster::decode(&poster, "drawn").expect("the poster is sound"), &card.input);
+        let input = poster::tensor(&poster::decode(&poster, "drawn").expect("the poster is sound").into(), &card.input);
 
         let mut group = criterion.benchmark_group(name);
         group.bench_function("infer", |bench| bench.iter(|| network.probabilities(black_box(&input))));
