@@ -26,10 +26,13 @@ pub struct Network {
     card: Card,
     fingerprint: String,
     /// What tract runs, or why it cannot.
-    plan: LazyLock<Result<Plan, String>, Box<dyn FnOnce() -> Result<Plan, String> + Send>>,
+    plan: Later<Result<Plan, String>>,
 }
 
 type Plan = Arc<TypedRunnableModel>;
+
+/// What is made when it is first asked for.
+type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 
 /// Why a model file cannot be used. Each message names the file.
 #[derive(Debug, Error)]
@@ -115,7 +118,7 @@ impl Network {
             .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: one_line(&error) })?;
         let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
         let described = card.clone();
-        let plan: LazyLock<_, Box<dyn FnOnce() -> _ + Send>> =
+        let plan: Later<_> =
             LazyLock::new(Box::new(move || prepare(proto, &described).map_err(|error| one_line(&error))));
         Ok(Self { path: path.into(), card, fingerprint: fingerprint(bytes), plan })
     }
