@@ -61,7 +61,7 @@ impl Trunk {
     /// `planes` is a picture `[3, height, width]`, `size` its height and width.
     ///
     /// # Panics
-    /// If `planes` is shorter, or a side is shorter than 1.
+    /// If `planes` is shorter, or a side with its pads is shorter than a kernel.
     pub fn means(&self, planes: &[f32], size: [usize; 2]) -> Vec<Vec<f32>> {
         BUFFERS.with_borrow_mut(|Buffers { maps: [x, y], scratch }| {
             let mut means = Vec::new();

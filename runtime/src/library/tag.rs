@@ -54,7 +54,8 @@ pub struct Done {
     pub recalled: usize,
 }
 
-/// Begins a pass and keeps the posters of its scan. Calls `explain` with each of its items and `failed` with what cannot be looked at.
+/// Begins a pass and keeps the posters of its scan. Calls `explain` with each of its items and `failed` with what cannot
+/// be looked at.
 ///
 /// # Errors
 /// If the state file cannot be used.
