@@ -19,8 +19,8 @@ use crate::data::features::{self, Features};
 use crate::data::{PosterSet, teacher};
 use crate::loss::{Labels, Prior};
 use crate::model::Model;
-use crate::model::pretrained::Weights;
 use crate::run::{Epoch, Run, Settings, State};
+use crate::start::Start;
 
 /// Posters a batch where nothing is learned; small ones suit a CPU's caches.
 const EVALUATION_BATCH: usize = 32;
@@ -95,17 +95,16 @@ pub fn fit(
 
 /// Gives a new network the weights that it starts from.
 fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &Prior) -> Result<Model> {
-    match &settings.pretrained {
+    match settings.pretrained.as_deref().map(Start::read).transpose()? {
         None => {}
-        Some(path) if path.is_dir() => {
-            let (other, state) = Run::find(path, Some(path))?.best(&Device::flex())?;
-            if state.genres == train.genres {
+        Some(Start::Network { model: other, genres, .. }) => {
+            if genres == train.genres {
                 return Ok(model.try_load_record(other.into_record())?);
             }
             model = model.load_all_but_genres(other)?;
         }
-        Some(path) => {
-            model.load_trunk(&Weights::read(path)?)?;
+        Some(Start::Trunk(weights)) => {
+            model.load_trunk(&weights)?;
             let pass = Pass {
                 input: settings.input.clone(),
                 batch_size: EVALUATION_BATCH,

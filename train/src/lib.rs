@@ -14,3 +14,4 @@ pub mod loss;
 pub mod model;
 pub mod run;
 pub mod schedule;
+pub mod start;

@@ -48,7 +48,7 @@ pub struct Settings {
     pub validation: Vec<Source>,
     /// The architecture.
     pub architecture: Architecture,
-    /// Weights that the trunk started from: a file, or another run.
+    /// Weights that the network started from: a file, or another run.
     pub pretrained: Option<PathBuf>,
     /// Parts of the trunk, from the first on, that keep the weights they started from.
     pub freeze: usize,

@@ -12,6 +12,8 @@ use runtime::manifest::Manifest;
 use runtime::network::Network;
 use runtime::{poster, threshold};
 use tempfile::TempDir;
+use train::fit;
+use train::model::exported;
 
 fn fixture(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
@@ -123,6 +125,13 @@ fn a_mobilenet_goes_the_whole_way_too() {
         ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
     let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
     workshop.must(&[&second[..], &from, &rest].concat());
+    let onwards =
+        ["--pretrained", "first.onnx", "--learning-rate", "1e-6", "--warmup", "0", "--no-flip", "--crop", "0"];
+    let mut again = workshop.fit("again", "1");
+    again.extend(first[first.len() - 6..].iter().cloned().chain(onwards.map(str::to_string)));
+    workshop.must(&strs(&again));
+    let loss = |run: &str| workshop.history(run)[0][3].parse::<f64>().unwrap();
+    assert!((loss("again") - loss("first")).abs() < 0.02, "{} is not where {} was", loss("again"), loss("first"));
     let third = ["fit", &images, "--validation", &validation, "--run", "third", "--teacher", "first.onnx"];
     let output = workshop.run(&third);
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -152,7 +161,7 @@ fn the_shipped_models_run_alike_everywhere() {
     }
 }
 
-/// tract, rten and, where Python has it, ONNX Runtime give the same probabilities.
+/// tract, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities.
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
     let network = Network::open(model).unwrap();
     let input = &network.card().input;
@@ -160,6 +169,7 @@ fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
         posters.map(|path| poster::tensor(&poster::open_for(path, input.size()).unwrap(), input)).collect();
     let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
     rten_agrees(model, &inputs, &by_tract, [input.height, input.width]);
+    burn_agrees(model, &inputs, &by_tract);
     python_agrees(model, &inputs, &by_tract, [input.height, input.width]);
 }
 
@@ -171,6 +181,14 @@ fn rten_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, wid
     let largest = output.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert_eq!(output.len(), expected.len());
     assert!(largest <= 1e-4, "rten and tract differ by {largest}");
+}
+
+fn burn_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32]) {
+    let (model, card) = exported::read(model).unwrap();
+    let found = fit::probabilities(&fit::forward(&model, inputs.len(), inputs.concat(), &card.input));
+    let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert_eq!(found.len(), expected.len());
+    assert!(largest <= 1e-4, "burn and tract differ by {largest}");
 }
 
 /// Lets Python's `onnx` check the file and ONNX Runtime run it, where Python has both.
@@ -262,7 +280,8 @@ fn what_cannot_be_done_is_said_in_one_line() {
     workshop.must(&strs(&workshop.fit("run", "1")));
     let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
     let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
-    let cases: [(&[&str], i32, &str); 11] = [
+    let no_card = fixture("broken/no-card.onnx");
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["inspect", &missing], 1, "gone-1.jpg: cannot be read"),
         (&["inspect", &cell], 2, "bad-cell.csv, line 3: the cell of Horror is \"maybe\""),
         (&["inspect", &fixture("broken/empty.csv")], 2, "empty.csv: holds no poster"),
@@ -272,6 +291,8 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
         (&["export", "m.onnx", "--run", "run", "--gate", &missing], 2, "only 4 posters to compare"),
         (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
+        (&["fit", &train, "--validation", &val, "--pretrained", "no.onnx"], 2, "no.onnx: cannot be read"),
+        (&["fit", &train, "--validation", &val, "--pretrained", &no_card], 2, "no-card.onnx: has no card"),
         (&["split", &train, "--parts", "a=0"], 2, "must be a positive number"),
         (&["split", "--check", &train, &train], 2, "near-identical posters lie in different parts"),
     ];

@@ -13,9 +13,9 @@ use crate::fit::{self, Ending};
 use crate::loss::{Cost, Loss};
 use crate::model::Architecture;
 use crate::model::mobilenet::PARTS;
-use crate::model::pretrained::Weights;
 use crate::run::{Run, Settings};
 use crate::schedule::{Decay, Schedule};
+use crate::start::Start;
 
 /// Train a network, choose its best epoch and its thresholds on validation.
 #[derive(clap::Args, Debug)]
@@ -50,8 +50,8 @@ struct SettingsArgs {
     #[arg(long, value_enum, default_value_t = Architecture::Cnn)]
     architecture: Architecture,
 
-    /// Weights that the trunk starts from: a file of a MobileNetV2 trained on ImageNet (torchvision's .pth, or
-    /// .safetensors), or the directory of another run
+    /// Weights to start from: of a MobileNetV2 trained on ImageNet (torchvision's .pth, or .safetensors), of an exported
+    /// model (.onnx), or of another run, by its directory; with other genres than theirs the last layer begins anew
     #[arg(long, value_name = "FILE|RUN")]
     pretrained: Option<PathBuf>,
 
@@ -228,17 +228,9 @@ impl SettingsArgs {
     /// The input of that size, normalised as the pretrained weights expect it.
     fn input(&self) -> Result<Input> {
         let input = Input::rgb(self.width, self.height);
-        match &self.pretrained {
-            None => Ok(input),
-            Some(path) if path.is_dir() => {
-                let Input { mean, std, .. } = Run::find(path, Some(path))?.settings()?.input;
-                Ok(Input { mean, std, ..input })
-            }
-            Some(path) => {
-                let (mean, std) = Weights::read(path)?.normalisation();
-                Ok(Input { mean, std, ..input })
-            }
-        }
+        let Some(path) = &self.pretrained else { return Ok(input) };
+        let (mean, std) = Start::read(path)?.normalisation();
+        Ok(Input { mean, std, ..input })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The architectures, one file each.
 
 pub mod cnn;
+pub mod exported;
 mod inverted_residual;
 pub mod mobilenet;
 pub mod pretrained;

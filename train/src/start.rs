@@ -1,0 +1,55 @@
+//! What a training starts from.
+
+use std::path::Path;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use runtime::poster::Input;
+
+use crate::model::pretrained::Weights;
+use crate::model::{Model, exported};
+use crate::run::Run;
+
+/// Weights that were learned before.
+// There is one of it at a time.
+#[allow(clippy::large_enum_variant)]
+pub enum Start {
+    /// Of a trunk, trained on ImageNet.
+    Trunk(Weights),
+    /// Of a whole network for posters.
+    Network {
+        /// The network.
+        model: Model,
+        /// Its genres, in the order of its output.
+        genres: Vec<String>,
+        /// The input that it was trained with.
+        input: Input,
+    },
+}
+
+impl Start {
+    /// Reads the best epoch of the run in a directory, an exported model, `.onnx`, or else a file of [`Weights`].
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let run = Run::find(path, Some(path))?;
+            let (model, state) = run.best(&Device::flex())?;
+            return Ok(Self::Network { model, genres: state.genres, input: run.settings()?.input });
+        }
+        if path.extension().is_some_and(|kind| kind == "onnx") {
+            let (model, card) = exported::read(path)?;
+            return Ok(Self::Network { model, genres: card.genres, input: card.input });
+        }
+        Ok(Self::Trunk(Weights::read(path)?))
+    }
+
+    /// Mean and standard deviation of the input, channel by channel, for channels of 0 to 1.
+    pub fn normalisation(&self) -> ([f32; 3], [f32; 3]) {
+        match self {
+            Self::Trunk(weights) => weights.normalisation(),
+            Self::Network { input, .. } => (input.mean, input.std),
+        }
+    }
+}
