@@ -26,6 +26,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
+use runtime::card::Training;
 use runtime::evaluation::Evaluation;
 use runtime::manifest::Source;
 use runtime::poster::Input;
@@ -34,6 +35,7 @@ use runtime::whole::Whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::calibration::Calibration;
+use crate::commands::data_name;
 use crate::data::augment::Augmentation;
 use crate::loss::Loss;
 use crate::model::{Architecture, Model};
@@ -50,6 +52,9 @@ pub struct Settings {
     pub architecture: Architecture,
     /// Weights that the network started from: a file, or another run.
     pub pretrained: Option<PathBuf>,
+    /// How the network that it started from was trained, if that was one for posters.
+    #[serde(default)]
+    pub started_from: Option<Training>,
     /// Parts of the trunk, from the first on, that keep the weights they started from.
     pub freeze: usize,
     /// Views of each poster that the frozen parts look at once for all; 0 is a new one in every epoch.
@@ -214,6 +219,30 @@ impl Run {
         let model =
             model.try_load_file(&path).map_err(|error| anyhow!("{}: cannot be read ({error})", path.display()))?;
         Ok((model, state))
+    }
+
+    /// What a card says of how the network of [`Run::best`] was trained.
+    ///
+    /// # Errors
+    /// If no epoch is done or the run's files cannot be read.
+    pub fn training(&self) -> Result<Training> {
+        let (settings, state) = (self.settings()?, self.trained()?);
+        let names = |sources: &[Source]| sources.iter().map(data_name).collect::<Vec<_>>().join(" + ");
+        let data = BTreeMap::from([
+            (names(&settings.train), state.train.1),
+            (format!("{} (validation)", names(&settings.validation)), state.validation.1),
+        ]);
+        let mut public = serde_json::to_value(&settings)?;
+        if let Some(object) = public.as_object_mut() {
+            // Where the files lay is nobody's business; their names are in `data`.
+            object.retain(|key, _| key != "train" && key != "validation");
+            let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+            object.insert("pretrained".into(), settings.pretrained.as_ref().and_then(name).into());
+            object.insert("teachers".into(), settings.teachers.iter().filter_map(name).collect());
+            object.insert("best_epoch".into(), state.best.into());
+        }
+        let architecture = format!("{:?}", settings.architecture).to_lowercase();
+        Ok(Training { architecture, data, settings: public })
     }
 
     /// The network of [`Run::best`], calibrated.

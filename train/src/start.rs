@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
+use runtime::card::{Card, Training};
 use runtime::poster::Input;
 
 use crate::model::pretrained::Weights;
@@ -24,6 +25,8 @@ pub enum Start {
         genres: Vec<String>,
         /// The input that it was trained with.
         input: Input,
+        /// How it was trained.
+        training: Training,
     },
 }
 
@@ -36,11 +39,13 @@ impl Start {
         if path.is_dir() {
             let run = Run::find(path, Some(path))?;
             let (model, state) = run.best(&Device::flex())?;
-            return Ok(Self::Network { model, genres: state.genres, input: run.settings()?.input });
+            let (input, training) = (run.settings()?.input, run.training()?);
+            return Ok(Self::Network { model, genres: state.genres, input, training });
         }
         if path.extension().is_some_and(|kind| kind == "onnx") {
             let (model, card) = exported::read(path)?;
-            return Ok(Self::Network { model, genres: card.genres, input: card.input });
+            let Card { genres, input, training, .. } = card;
+            return Ok(Self::Network { model, genres, input, training });
         }
         Ok(Self::Trunk(Weights::read(path)?))
     }
@@ -50,6 +55,14 @@ impl Start {
         match self {
             Self::Trunk(weights) => weights.normalisation(),
             Self::Network { input, .. } => (input.mean, input.std),
+        }
+    }
+
+    /// How it was trained, if it was for posters.
+    pub fn training(self) -> Option<Training> {
+        match self {
+            Self::Trunk(_) => None,
+            Self::Network { training, .. } => Some(training),
         }
     }
 }

@@ -132,6 +132,8 @@ fn a_mobilenet_goes_the_whole_way_too() {
     workshop.must(&strs(&again));
     let loss = |run: &str| workshop.history(run)[0][3].parse::<f64>().unwrap();
     assert!((loss("again") - loss("first")).abs() < 0.02, "{} is not where {} was", loss("again"), loss("first"));
+    let settings = fs::read_to_string(workshop.path("again/settings.json")).unwrap();
+    assert!(settings.contains("tiny-train"), "the run does not know what it started from: {settings}");
     let third = ["fit", &images, "--validation", &validation, "--run", "third", "--teacher", "first.onnx"];
     let output = workshop.run(&third);
     let errors = String::from_utf8(output.stderr).unwrap();

@@ -1,16 +1,15 @@
 //! `train export`: one ONNX file that explains itself.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use runtime::card::{Card, Training};
+use runtime::card::Card;
 use runtime::commands::Outcome;
 use runtime::manifest::Source;
 
-use super::{DataArgs, RunArgs, data_name};
+use super::{DataArgs, RunArgs};
 use crate::export;
 use crate::run::{Run, Settings, State, write_whole};
 
@@ -87,23 +86,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Card> {
-    let data: BTreeMap<String, usize> = [
-        (settings.train.iter().map(data_name).collect::<Vec<_>>().join(" + "), state.train.1),
-        (
-            format!("{} (validation)", settings.validation.iter().map(data_name).collect::<Vec<_>>().join(" + ")),
-            state.validation.1,
-        ),
-    ]
-    .into();
-    let mut public = serde_json::to_value(settings)?;
-    if let Some(object) = public.as_object_mut() {
-        // Where the files lay is nobody's business; their names are in `data`.
-        object.retain(|key, _| key != "train" && key != "validation");
-        let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        object.insert("pretrained".into(), settings.pretrained.as_ref().and_then(name).into());
-        object.insert("teachers".into(), settings.teachers.iter().filter_map(name).collect());
-        object.insert("best_epoch".into(), state.best.into());
-    }
     let description = args.description.clone().unwrap_or_else(|| {
         format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
     });
@@ -113,11 +95,7 @@ fn card(args: &Args, run: &Run, settings: &Settings, state: &State) -> Result<Ca
         genres: state.genres.clone(),
         input: settings.input.clone(),
         operating_points: run.operating_points()?,
-        training: Training {
-            architecture: format!("{:?}", settings.architecture).to_lowercase(),
-            data,
-            settings: public,
-        },
+        training: run.training()?,
         figures: run.figures()?,
     })
 }

@@ -186,14 +186,20 @@ impl SettingsArgs {
             self.learning_rate > 0.0 && self.warmup >= 0.0,
             "the learning rate must be positive, the warm-up not negative"
         );
+        let mut input = Input::rgb(self.width, self.height);
+        let start = self.pretrained.as_deref().map(Start::read).transpose()?;
+        if let Some(start) = &start {
+            (input.mean, input.std) = start.normalisation();
+        }
         Ok(Settings {
             train: self.train.clone(),
             validation: self.validation.clone(),
             architecture: self.architecture,
             pretrained: self.pretrained.clone(),
+            started_from: start.and_then(Start::training),
             freeze: self.freeze,
             views: self.views,
-            input: self.input()?,
+            input,
             batch_size: self.batch_size,
             schedule: Schedule {
                 peak: self.learning_rate,
@@ -223,14 +229,6 @@ impl SettingsArgs {
             patience: self.patience,
             seed: self.seed,
         })
-    }
-
-    /// The input of that size, normalised as the pretrained weights expect it.
-    fn input(&self) -> Result<Input> {
-        let input = Input::rgb(self.width, self.height);
-        let Some(path) = &self.pretrained else { return Ok(input) };
-        let (mean, std) = Start::read(path)?.normalisation();
-        Ok(Input { mean, std, ..input })
     }
 }
 
