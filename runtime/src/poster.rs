@@ -1,8 +1,8 @@
 //! A poster: from the bytes of a JPEG, PNG or WebP file to the network's input.
 //!
 //! This is the only preprocessing there is. Training keeps the pixels that [`Picture::resize`] returns in its cache and feeds
-//! them through [`normalise`]; the device does both in one go. Both decode by [`decode_for`], which takes a large JPEG no
-//! larger than it will be needed; [`decode`] is what that is held against.
+//! them through [`normalise`]; the device does both in one go. Both read by [`decode_for`], which never makes the pixels of
+//! a large JPEG; [`decode`] and [`resize`] are what that is held against.
 
 mod jpeg;
 
@@ -12,20 +12,12 @@ use std::path::Path;
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::ImageRef};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The most pixels that a poster may have: enough for a scan of 10,000 x 10,000.
 pub const MAX_PIXELS: u64 = 100_000_000;
-
-/// How many times as wide and high as wanted a JPEG is at least when it is decoded small.
-///
-/// Blocks that were put together small are not quite the mean of their pixels; the less is left to the filter of
-/// [`Picture::resize`], the more it shows. On posters of 1000 x 1500 and 2000 x 3000 with grain, the largest change of a
-/// probability of the shipped model was 0.08 where once the size was enough, 0.01 with this margin. Posters less than
-/// 7.6 times as large as the input are decoded in full, and nothing changes.
-const MARGIN: f64 = 1.9;
 
 /// What the network expects of its input, a tensor `[N, 3, height, width]` of `(value / 255 - mean) / std`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,35 +123,48 @@ pub enum PosterError {
 /// A picture as it is stored, and how to look at it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    pixels: RgbImage,
-    /// Width and height that are the poster's, in pixels. A JPEG decoded small ends within its last column and row.
-    extent: (f64, f64),
+    stored: Stored,
     /// What makes it upright.
     orientation: Orientation,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+enum Stored {
+    Pixels(RgbImage),
+    /// A large JPEG.
+    Waves(jpeg::Waves),
+}
+
 impl Picture {
-    /// Width and height of the upright picture in pixels, not always whole ones.
-    pub fn extent(&self) -> (f64, f64) {
-        turn(self.extent, self.orientation)
+    /// Width and height of the upright poster in pixels.
+    pub fn dimensions(&self) -> (u32, u32) {
+        let stored = match &self.stored {
+            Stored::Pixels(pixels) => pixels.dimensions(),
+            Stored::Waves(waves) => waves.dimensions(),
+        };
+        turn(stored, self.orientation)
     }
 
     /// Brings the upright picture to `width` x `height` by the rule [`Resize::Stretch`].
     ///
-    /// It is turned when it is small.
+    /// It is turned when it is small. A picture that [`decode_for`] was told a size for is blurred if it is made larger
+    /// than that.
     ///
     /// # Panics
     /// If the wanted size has no pixels.
     pub fn resize(&self, width: u32, height: u32) -> RgbImage {
         let (width, height) = turn((width, height), self.orientation);
-        upright(resize_part(&self.pixels, self.extent, width, height), self.orientation)
+        let resized = match &self.stored {
+            Stored::Pixels(pixels) => resize(pixels, width, height),
+            Stored::Waves(waves) => waves.resize(width, height),
+        };
+        upright(resized, self.orientation)
     }
 }
 
 impl From<RgbImage> for Picture {
     fn from(pixels: RgbImage) -> Self {
-        let extent = (f64::from(pixels.width()), f64::from(pixels.height()));
-        Self { pixels, extent, orientation: Orientation::NoTransforms }
+        Self { stored: Stored::Pixels(pixels), orientation: Orientation::NoTransforms }
     }
 }
 
@@ -173,6 +178,9 @@ fn turn<T>((width, height): (T, T), orientation: Orientation) -> (T, T) {
 }
 
 fn upright(pixels: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return pixels;
+    }
     let mut picture = DynamicImage::from(pixels);
     picture.apply_orientation(orientation);
     picture.into_rgb8()
@@ -207,40 +215,38 @@ fn read(path: &Path) -> Result<Vec<u8>, PosterError> {
 /// # Errors
 /// See [`PosterError`].
 pub fn decode(bytes: &[u8], path: &str) -> Result<RgbImage, PosterError> {
-    decode_at(bytes, path, MAX_PIXELS, |_| None).map(|picture| upright(picture.pixels, picture.orientation))
+    let (decoder, orientation) = begin(bytes, path, MAX_PIXELS)?;
+    Ok(upright(finish(decoder, path)?, orientation))
 }
 
-/// As [`decode`], but of at most `max_pixels`, and for a picture of the given width and height that [`Picture::resize`]
-/// will make of it: a JPEG of many times that size is decoded at an eighth or a quarter of its own.
+/// As [`decode`], but of at most `max_pixels`, and for pictures up to the given width and height that
+/// [`Picture::resize`] will make of it: of a JPEG of many times that size only what they need is kept.
 ///
 /// # Errors
 /// See [`PosterError`].
 pub fn decode_for(bytes: &[u8], path: &str, max_pixels: u64, size: (u32, u32)) -> Result<Picture, PosterError> {
-    decode_at(bytes, path, max_pixels, |poster| scale(poster, size))
+    let (decoder, orientation) = begin(bytes, path, max_pixels)?;
+    // What cannot be read like that is left to the decoder of full pictures, whose word on damaged files holds.
+    let waves = jpeg::Waves::read(bytes, turn(size, orientation));
+    let stored = waves.map_or_else(|| finish(decoder, path).map(Stored::Pixels), |waves| Ok(Stored::Waves(waves)))?;
+    Ok(Picture { stored, orientation })
 }
 
-/// The smallest `n` at which a poster at `n / 8` of its size is large enough for a picture of the wanted size.
-fn scale(poster: (u32, u32), wanted: (u32, u32)) -> Option<u32> {
-    let is_enough =
-        |poster: u32, wanted: u32, n: u32| f64::from(poster) * f64::from(n) / 8.0 >= f64::from(wanted) * MARGIN;
-    (1..=jpeg::LARGEST_SCALE).find(|&n| is_enough(poster.0, wanted.0, n) && is_enough(poster.1, wanted.1, n))
-}
-
-/// Decodes a picture, a JPEG at the scale that is asked for once its upright width and height are known.
-fn decode_at(
-    bytes: &[u8],
+/// The decoder of a picture, and how to look at it.
+fn begin<'a>(
+    bytes: &'a [u8],
     path: &str,
     max_pixels: u64,
-    scale: impl Fn((u32, u32)) -> Option<u32>,
-) -> Result<Picture, PosterError> {
+) -> Result<(impl ImageDecoder + 'a, Orientation), PosterError> {
     let path = || path.to_string();
     if bytes.is_empty() {
         return Err(PosterError::Empty { path: path() });
     }
-    let damaged = |error: ImageError| PosterError::Damaged { path: path(), reason: one_line(&error.to_string()) };
-
+    let damaged = |error| damaged(error, &path());
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().expect("reading from memory cannot fail");
-    let Some(format) = reader.format() else { return Err(PosterError::Unknown { path: path() }) };
+    if reader.format().is_none() {
+        return Err(PosterError::Unknown { path: path() });
+    }
     let mut decoder = reader.into_decoder().map_err(|error| match error {
         ImageError::Unsupported(_) => PosterError::Unknown { path: path() },
         error => damaged(error),
@@ -254,14 +260,15 @@ fn decode_at(
     }
 
     let orientation = decoder.orientation().map_err(damaged)?;
-    let scale = scale(turn((width, height), orientation)).filter(|_| format == ImageFormat::Jpeg);
-    // What cannot be decoded small is left to the decoder of full pictures, whose word on damaged files holds.
-    let small = scale.and_then(|scale| Some((jpeg::decode(bytes, scale)?, scale)));
-    let (pixels, scale) = match small {
-        Some((pixels, scale)) => (pixels, f64::from(scale) / 8.0),
-        None => (flatten(DynamicImage::from_decoder(decoder).map_err(damaged)?), 1.0),
-    };
-    Ok(Picture { pixels, extent: (f64::from(width) * scale, f64::from(height) * scale), orientation })
+    Ok((decoder, orientation))
+}
+
+fn finish(decoder: impl ImageDecoder, path: &str) -> Result<RgbImage, PosterError> {
+    DynamicImage::from_decoder(decoder).map(flatten).map_err(|error| damaged(error, path))
+}
+
+fn damaged(error: ImageError, path: &str) -> PosterError {
+    PosterError::Damaged { path: path.to_string(), reason: one_line(&error.to_string()) }
 }
 
 /// Whether a JPEG lacks the marker at its end. The decoder would fill what is missing with grey, and grey has no genre.
@@ -295,19 +302,12 @@ fn one_line(text: &str) -> String {
 /// # Panics
 /// If the picture or the wanted size has no pixels.
 pub fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    resize_part(picture, (f64::from(picture.width()), f64::from(picture.height())), width, height)
-}
-
-/// [`resize`] of the upper left part of a picture that is `extent` wide and high.
-fn resize_part(picture: &RgbImage, extent: (f64, f64), width: u32, height: u32) -> RgbImage {
     let mut resized = RgbImage::new(width, height);
     let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3)
         .expect("a picture's buffer fits its size");
     let mut target = fast_image_resize::images::Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3)
         .expect("a picture's buffer fits its size");
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(0.0, 0.0, extent.0, extent.1);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new().resize(&source, &mut target, &options).expect("both pictures are 8-bit RGB and not empty");
     resized
 }

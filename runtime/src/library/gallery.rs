@@ -143,7 +143,8 @@ impl<W: Write> Gallery<W> {
 /// # Panics
 /// If the picture has no pixels.
 pub fn thumbnail(picture: &Picture) -> Vec<u8> {
-    let (width, height) = picture.extent();
+    let (width, height) = picture.dimensions();
+    let (width, height) = (f64::from(width), f64::from(height));
     let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);
     let side = |length: f64| ((length * scale).round() as u32).max(1);
     let small = picture.resize(side(width), side(height));

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::commands::progress_bar;
 
 /// Raises with every change of preprocessing or of the file's layout.
-const VERSION: &str = "pixels 2";
+const VERSION: &str = "pixels 3";
 
 /// Posters decoded at a time: bounds memory.
 const CHUNK: usize = 512;
