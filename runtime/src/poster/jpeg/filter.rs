@@ -9,15 +9,17 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::frame::{Component, Frame};
 
-/// How many times as wide and as high as wanted a picture is at least, to be read here.
+/// How many times as wide and as high as wanted a picture is at least, to be read here. Below it, to decode in full and to
+/// resize is faster.
 pub const LEAST_SCALE: f64 = 2.5;
 
-/// Waves that are kept of a block whose side becomes one pixel. Those that are shorter than a pixel of the picture.
-const WAVES: f64 = 16.0;
+/// Waves that are kept of a block for each pixel that its side becomes. What shorter ones would add after the filter is
+/// less than what rounding takes away.
+const WAVES: f64 = 2.0;
 
 /// How many waves of a block matter where so many samples become one pixel.
 pub fn waves(scale: f64) -> usize {
-    (WAVES / scale).ceil().clamp(2.0, 8.0) as usize
+    (WAVES * 8.0 / scale).ceil().clamp(3.0, 8.0) as usize
 }
 
 /// The picture at the given width and height.
@@ -326,6 +328,6 @@ mod tests {
 
     #[test]
     fn large_pictures_need_few_waves() {
-        assert_eq!([1.0, 2.0, 2.6, 5.2, 10.4, 100.0].map(waves), [8, 8, 7, 4, 2, 2]);
+        assert_eq!([1.0, 2.0, 2.6, 5.2, 10.4, 100.0].map(waves), [8, 8, 7, 4, 3, 3]);
     }
 }
