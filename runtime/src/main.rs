@@ -6,7 +6,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use runtime::commands::{self, Outcome, bench, classify, evaluate, inspect, install, tag, watch};
 
-/// glibc's allocator keeps a megabyte more for every poster when several threads run a network.
+/// glibc's allocator keeps a megabyte more for every poster when several threads run a network. (Without its feature
+/// `no_thp`, mimalloc asks for pages of 2 MB: a network then takes twice the memory that it needs.)
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
