@@ -12,6 +12,7 @@ use thiserror::Error;
 use tract_onnx::pb::{ModelProto, StringStringEntryProto};
 
 use crate::evaluation::Evaluation;
+use crate::network::onnx::Model;
 use crate::poster::Input;
 use crate::threshold::OperatingPoint;
 
@@ -76,7 +77,7 @@ impl Card {
     ///
     /// # Errors
     /// If there is none, or if it is not complete and consistent.
-    pub fn read(model: &ModelProto) -> Result<Self, CardError> {
+    pub(crate) fn read(model: &Model) -> Result<Self, CardError> {
         let properties: BTreeMap<&str, &str> =
             model.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
         if properties.get("format") != Some(&FORMAT) {

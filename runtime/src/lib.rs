@@ -2,7 +2,7 @@
 //!
 //! A poster goes through three rooms, in this order: [`poster`] turns bytes into an upright picture and the picture into
 //! the network's input, [`network`] turns the input into probabilities, [`threshold`] turns probabilities into genres.
-//! [`mobilenet`] runs most of the shipped ones' graph.
+//! [`mobilenet`] runs the graphs of the shipped ones.
 //! [`card`] is what the model file says of itself, and ties the other three together. [`manifest`] reads labelled
 //! posters and [`evaluation`] holds probabilities against labels. [`library`] takes a whole library of films through the
 //! rooms. [`whole`] writes files.

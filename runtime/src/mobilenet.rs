@@ -7,8 +7,10 @@
 
 mod block;
 mod depthwise;
+mod head;
 mod pointwise;
 mod simd;
+mod weights;
 
 use std::cell::RefCell;
 
@@ -16,11 +18,37 @@ use pulp::Arch;
 
 use block::Scratch;
 pub use block::{Block, Convolution, Input, Picture};
+pub use head::{Dense, Head};
 use pointwise::{Pointwise, Target};
 use simd::add_pixels;
+pub use weights::{Packed, Weights};
+
+/// A trunk and the head that makes probabilities of its means.
+#[derive(Debug)]
+pub struct MobileNet {
+    /// From a picture to means.
+    pub trunk: Trunk,
+    /// From means to probabilities.
+    pub head: Head,
+}
+
+impl MobileNet {
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.head.classes.bias.len()
+    }
+
+    /// The probability of each class for a picture `[3, height, width]`, `size` its height and width.
+    ///
+    /// # Panics
+    /// As [`Trunk::means`].
+    pub fn probabilities(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
+        self.head.probabilities(self.trunk.means(planes, size))
+    }
+}
 
 /// The layers of a trunk, from the stem to the last pointwise convolution.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Trunk {
     arch: Arch,
     /// Pads and stride of the stem; its weights are those of the first block's expansion.
@@ -45,14 +73,15 @@ impl Trunk {
     /// Puts layers together: pads (top, left, bottom, right) and stride of the stem, blocks, of which the first one's
     /// expansion is the stem itself with weights `[channels, 3, 3, 3]`, and the last convolution.
     pub fn new(arch: Arch, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
-        let last = Pointwise::new(arch, &last.weight, &last.bias, last.range);
+        let inputs = last.weight.count() / last.bias.len();
+        let last = Pointwise::new(arch, last, [inputs, last.bias.len()]);
         Self { arch, stem, blocks, last }
     }
 
-    /// Channels of each mean that [`means`](Self::means) returns.
-    pub fn channels(&self) -> Vec<usize> {
+    /// The number of means that [`means`](Self::means) returns.
+    pub fn channels(&self) -> usize {
         let taps = self.blocks.iter().filter(|block| block.is_tapped()).map(Block::middle);
-        taps.chain([self.last.outputs()]).collect()
+        taps.sum::<usize>() + self.last.outputs()
     }
 
     /// The means over the picture of what the tapped blocks expand their inputs to, in their order, and of the last
@@ -62,7 +91,7 @@ impl Trunk {
     ///
     /// # Panics
     /// If `planes` is shorter, or a side with its pads is shorter than a kernel.
-    pub fn means(&self, planes: &[f32], size: [usize; 2]) -> Vec<Vec<f32>> {
+    pub fn means(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
         BUFFERS.with_borrow_mut(|Buffers { maps: [x, y], scratch }| {
             let mut means = Vec::new();
             let (pads, stride) = self.stem;
@@ -70,7 +99,7 @@ impl Trunk {
             let mut size = picture.output_size();
             for (index, block) in self.blocks.iter().enumerate() {
                 let input = if index == 0 { Input::Picture(&picture) } else { Input::Map(x) };
-                means.extend(block.run(&input, size, y, scratch));
+                block.run(&input, size, y, scratch, &mut means);
                 size = block.output_size(size);
                 std::mem::swap(x, y);
             }
@@ -78,11 +107,10 @@ impl Trunk {
             let pixels = size[0] * size[1];
             y.resize(pixels * outputs, 0.0);
             let places: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
-            self.last.run(x, Target { y, places: &places, residual: None });
-            let mut mean = vec![0.0; outputs];
-            add_pixels(self.arch, &y[..pixels * outputs], &mut mean);
-            mean.iter_mut().for_each(|sum| *sum /= pixels as f32);
-            means.push(mean);
+            self.last.run(x, Target { y, places: &places, residual: None }, &mut scratch.panel);
+            let mut sums = vec![0.0; outputs];
+            add_pixels(self.arch, &y[..pixels * outputs], &mut sums);
+            means.extend(sums.iter().map(|sum| sum / pixels as f32));
             means
         })
     }
@@ -92,6 +120,7 @@ impl Trunk {
 mod tests {
     use std::cell::RefCell;
 
+    use half::f16;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg32;
 
@@ -99,6 +128,18 @@ mod tests {
     pub fn random(len: usize) -> Vec<f32> {
         thread_local!(static RNG: RefCell<Pcg32> = RefCell::new(Pcg32::seed_from_u64(5)));
         RNG.with_borrow_mut(|rng| (0..len).map(|_| rng.random_range(-1.0..1.0)).collect())
+    }
+
+    /// Weights between -1 and 1, others in each call.
+    pub fn singles(len: usize) -> Vec<[u8; 4]> {
+        random(len).into_iter().map(f32::to_le_bytes).collect()
+    }
+
+    /// The same of 16 bits, and among them zero and the smallest.
+    pub fn halves(len: usize) -> Vec<[u8; 2]> {
+        let mut halves: Vec<_> = random(len).into_iter().map(|value| f16::from_f32(value).to_le_bytes()).collect();
+        halves.iter_mut().zip([0_u16, 1, 0x8001, 0x83ff]).for_each(|(half, bits)| *half = bits.to_le_bytes());
+        halves
     }
 
     /// Sums in another order differ in the last digits.

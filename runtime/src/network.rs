@@ -1,20 +1,22 @@
-//! A model file run by tract: an input in, probabilities out.
+//! A model file: an input in, probabilities out.
 
 mod graph;
-mod operator;
+pub(crate) mod onnx;
+mod tract;
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
+use prost::Message;
+use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::*;
+use tract_onnx::prelude::{TractError, TractResult};
 
-use self::operator::TrunkOperator;
+use self::onnx::Model;
 use crate::card::{Card, CardError};
-use crate::mobilenet::Trunk;
+use crate::mobilenet::MobileNet;
 use crate::poster::{self, Picture};
 
 /// The shipped model, part of the program.
@@ -24,12 +26,18 @@ static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
 pub struct Network {
     path: String,
     card: Card,
-    fingerprint: String,
-    /// What tract runs, or why it cannot.
-    plan: Later<Result<Plan, String>>,
+    fingerprint: Later<String>,
+    /// What runs the graph, or why nothing can.
+    engine: Later<Result<Engine, String>>,
 }
 
-type Plan = Arc<TypedRunnableModel>;
+/// What runs a graph.
+enum Engine {
+    /// Code of our own, several times as fast.
+    MobileNet(MobileNet),
+    /// Any other graph.
+    Tract(tract::Plan),
+}
 
 /// What is made when it is first asked for.
 type Later<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
@@ -77,7 +85,9 @@ impl Network {
     /// # Errors
     /// None, unless the program was built with a model file that is not one.
     pub fn shipped() -> Result<Self, NetworkError> {
-        Self::from_bytes(SHIPPED, "the shipped model")
+        let network = Self::read(None)?;
+        network.prepare()?;
+        Ok(network)
     }
 
     /// Reads a model file and prepares it.
@@ -96,31 +106,36 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`]; [`NetworkError::Graph`] comes later.
     pub fn read(path: Option<&Path>) -> Result<Self, NetworkError> {
-        let Some(path) = path else { return Self::parse(SHIPPED, "the shipped model") };
+        let Some(path) = path else { return Self::parse(Bytes::from_static(SHIPPED), "the shipped model") };
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|source| NetworkError::Unreadable { path: name.clone(), source })?;
-        Self::parse(&bytes, &name)
+        Self::parse(bytes.into(), &name)
     }
 
-    /// Prepares a model for single posters, the fastest way to run one in tract. `path` is used in messages only.
+    /// Prepares a model. `path` is used in messages only.
     ///
     /// # Errors
     /// See [`NetworkError`].
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let network = Self::parse(bytes, path)?;
+        let network = Self::parse(Bytes::copy_from_slice(bytes), path)?;
         network.prepare()?;
         Ok(network)
     }
 
-    fn parse(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let proto = onnx()
-            .proto_model_for_read(&mut &*bytes)
-            .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: one_line(&error) })?;
-        let card = Card::read(&proto).map_err(|source| NetworkError::Card { path: path.into(), source })?;
+    fn parse(file: Bytes, path: &str) -> Result<Self, NetworkError> {
+        let model = Model::decode(file.clone())
+            .map_err(|error| NetworkError::NotOnnx { path: path.into(), reason: error.to_string() })?;
+        let card = Card::read(&model).map_err(|source| NetworkError::Card { path: path.into(), source })?;
+        let hashed = file.clone();
         let described = card.clone();
-        let plan: Later<_> =
-            LazyLock::new(Box::new(move || prepare(proto, &described).map_err(|error| one_line(&error))));
-        Ok(Self { path: path.into(), card, fingerprint: fingerprint(bytes), plan })
+        Ok(Self {
+            path: path.into(),
+            card,
+            fingerprint: LazyLock::new(Box::new(move || fingerprint(&hashed))),
+            engine: LazyLock::new(Box::new(move || {
+                prepare(&file, model, &described).map_err(|error| one_line(&error))
+            })),
+        })
     }
 
     /// Prepares the model, if that is not done yet.
@@ -129,7 +144,7 @@ impl Network {
     /// [`NetworkError::Graph`].
     pub fn prepare(&self) -> Result<(), NetworkError> {
         let failed = |reason: &String| NetworkError::Graph { path: self.path.clone(), reason: reason.clone() };
-        self.plan.as_ref().map(|_| ()).map_err(failed)
+        self.engine.as_ref().map(|_| ()).map_err(failed)
     }
 
     /// What the model says of itself.
@@ -153,10 +168,11 @@ impl Network {
     pub fn probabilities(&self, input: &[f32]) -> TractResult<Vec<f32>> {
         let spec = &self.card.input;
         assert_eq!(input.len(), spec.len(), "an input must be [3, height, width]");
-        let input = Tensor::from_shape(&[1, 3, spec.height as usize, spec.width as usize], input)?;
-        let plan = self.plan.as_ref().map_err(|reason| TractError::msg(reason.clone()))?;
-        let output = plan.run(tvec!(input.into_tvalue()))?;
-        Ok(output[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        let size = [spec.height as usize, spec.width as usize];
+        match self.engine.as_ref().map_err(|reason| TractError::msg(reason.clone()))? {
+            Engine::MobileNet(network) => Ok(network.probabilities(input, size)),
+            Engine::Tract(plan) => plan.probabilities(input, size),
+        }
     }
 
     /// The probability of each genre, `[G]` in card order, for one upright picture of any size.
@@ -168,28 +184,13 @@ impl Network {
     }
 }
 
-/// Makes a graph ready. If it is a MobileNetV2, most of it is run by [`mobilenet`](crate::mobilenet).
-fn prepare(mut proto: ModelProto, card: &Card) -> TractResult<Plan> {
-    let trunk = proto.graph.as_mut().and_then(graph::take_trunk);
-    plan(proto, card, trunk)
-}
-
-/// What tract runs of a graph, given the trunk that was taken out of it.
-fn plan(mut proto: ModelProto, card: &Card, trunk: Option<Trunk>) -> TractResult<Plan> {
-    proto.graph.as_mut().into_iter().for_each(graph::widen);
-    let mut model = onnx().model_for_proto_model(&proto)?;
-    if let Some(trunk) = trunk {
-        let node = model.node_id_by_name(graph::TRUNK)?;
-        model.node_mut(node).op = Box::new(TrunkOperator(Arc::new(trunk)));
+/// Makes a model's graph ready, that of `file`.
+fn prepare(file: &[u8], model: Model, card: &Card) -> TractResult<Engine> {
+    let network = model.graph.as_ref().and_then(graph::mobilenet);
+    match network.filter(|network| network.classes() == card.genres.len()) {
+        Some(network) => Ok(Engine::MobileNet(network)),
+        None => Ok(Engine::Tract(tract::Plan::new(file, card)?)),
     }
-    let shape = [1, 3, card.input.height as usize, card.input.width as usize];
-    let model = model.with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?.into_optimized()?;
-    let output = model.output_fact(0)?.shape.as_concrete().map(<[usize]>::to_vec);
-    if output.as_deref() != Some(&[1, card.genres.len()]) {
-        let genres = card.genres.len();
-        return Err(TractError::msg(format!("the card names {genres} genres, the output is {output:?}")));
-    }
-    model.into_runnable()
 }
 
 /// The first 12 hexadecimal digits of the SHA-256 of `bytes`.
@@ -203,8 +204,7 @@ fn one_line(error: &TractError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::GraphProto;
-
+    use super::onnx::Graph;
     use super::*;
 
     /// The shipped models, as they are in the repository.
@@ -214,27 +214,18 @@ mod tests {
         names.map(|name| (name, fs::read(models.join(name)).unwrap())).into()
     }
 
-    fn proto(bytes: &[u8]) -> ModelProto {
-        onnx().proto_model_for_read(&mut &*bytes).unwrap()
-    }
-
     #[test]
-    fn the_trunk_gives_what_tract_gives_for_the_whole_graph() {
+    fn the_shipped_models_give_what_tract_gives_for_them() {
         for (name, bytes) in shipped() {
             let network = Network::from_bytes(&bytes, name).unwrap();
-            let (proto, card) = (proto(&bytes), network.card());
-            assert!(
-                graph::take_trunk(&mut proto.graph.clone().unwrap()).is_some(),
-                "{name}: a trunk is not recognised"
-            );
-            let tract = plan(proto, card, None).unwrap();
-            let shape = [1, 3, card.input.height as usize, card.input.width as usize];
+            assert!(matches!(*network.engine, Ok(Engine::MobileNet(_))), "{name}: is not recognised");
+            let Card { input, .. } = network.card();
+            let tract = tract::Plan::new(&bytes, network.card()).unwrap();
             for seed in 0..4 {
                 let value = |place: usize| ((place * (2 * seed + 1) * 7919) % 997) as f32 / 498.0 - 1.0;
-                let values: Vec<f32> = (0..card.input.len()).map(value).collect();
+                let values: Vec<f32> = (0..input.len()).map(value).collect();
                 let found = network.probabilities(&values).unwrap();
-                let whole = tract.run(tvec!(Tensor::from_shape(&shape, &values).unwrap().into_tvalue())).unwrap();
-                let expected = whole[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap();
+                let expected = tract.probabilities(&values, [input.height as usize, input.width as usize]).unwrap();
                 let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(worst < 1e-5, "{name}: a probability differs by {worst}");
             }
@@ -242,35 +233,51 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_that_is_not_quite_a_trunk_stays_as_it_is() {
+    fn a_graph_that_is_not_quite_a_mobilenet_is_left_to_tract() {
         struct Case {
             what: &'static str,
-            spoil: fn(&mut GraphProto),
+            spoil: fn(&mut Graph),
+        }
+        fn spoil(graph: &mut Graph, output: &str, spoil: fn(&mut onnx::Node)) {
+            spoil(graph.node.iter_mut().find(|node| node.output[0] == output).unwrap());
         }
         let cases = [
             Case {
                 what: "a value inside is read elsewhere",
-                spoil: |graph| graph.node.last_mut().unwrap().input[0] = "blocks.5.add".into(),
+                spoil: |graph| graph.node.push(onnx::Node { input: vec!["blocks.5.add".into()], ..Default::default() }),
             },
-            Case { what: "a value inside is an output", spoil: |graph| graph.output[0].name = "blocks.2.clip".into() },
+            Case { what: "a value inside is the output", spoil: |graph| graph.output[0].name = "add.add.2".into() },
             Case {
                 what: "an operator is another one",
-                spoil: |graph| {
-                    let clip = graph.node.iter_mut().find(|node| node.output[0] == "blocks.7.clip");
-                    clip.unwrap().op_type = "Sigmoid".into();
-                },
+                spoil: |graph| spoil(graph, "blocks.7.clip", |clip| clip.op_type = "Sigmoid".into()),
             },
             Case {
                 what: "the last mean is missing",
                 spoil: |graph| graph.node.retain(|node| node.output[0] != "globalaveragepool"),
             },
+            Case {
+                what: "the means are in another order",
+                spoil: |graph| spoil(graph, "concat", |concat| concat.input.swap(0, 1)),
+            },
+            Case {
+                what: "the means lie along another axis",
+                spoil: |graph| spoil(graph, "concat", |concat| concat.attribute[0].i = 2),
+            },
+            Case {
+                what: "the head has another activation",
+                spoil: |graph| spoil(graph, "relu", |relu| relu.op_type = "Tanh".into()),
+            },
+            Case {
+                what: "the means are multiplied before they are shifted",
+                spoil: |graph| spoil(graph, "add", |add| add.op_type = "Mul".into()),
+            },
         ];
-        let whole = proto(&shipped()[0].1).graph.unwrap();
+        let whole = Model::decode(&*shipped()[0].1).unwrap().graph.unwrap();
+        assert!(graph::mobilenet(&whole).is_some());
         for Case { what, spoil } in cases {
             let mut graph = whole.clone();
             spoil(&mut graph);
-            let before = graph.clone();
-            assert!(graph::take_trunk(&mut graph).is_none() && graph == before, "{what}");
+            assert!(graph::mobilenet(&graph).is_none(), "{what}");
         }
     }
 }

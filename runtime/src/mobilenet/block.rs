@@ -1,12 +1,14 @@
 //! Inverted residual blocks.
 
+use std::array::from_fn;
 use std::ops::Range;
 
 use pulp::Arch;
 
 use super::depthwise::{Depthwise, KERNEL};
 use super::pointwise::{Pointwise, Target};
-use super::simd::add_pixels;
+use super::simd::{add_pixels, aligned};
+use super::weights::Weights;
 
 /// Bytes of a block's middle that are made at a time: a part of the second cache of small processors (1 MB on a
 /// Raspberry Pi 4, for four cores; 512 KB a core on a Raspberry Pi 5).
@@ -17,9 +19,9 @@ const PATCH: usize = 3 * KERNEL * KERNEL;
 
 /// A convolution as ONNX has it, with what its outputs are clamped to.
 #[derive(Clone, Debug)]
-pub struct Convolution {
+pub struct Convolution<'a> {
     /// `[outputs, inputs / groups, height, width]`
-    pub weight: Vec<f32>,
+    pub weight: Weights<'a>,
     /// `[outputs]`
     pub bias: Vec<f32>,
     /// Zeros before and behind the rows and columns: top, left, bottom, right.
@@ -31,7 +33,7 @@ pub struct Convolution {
 }
 
 /// `project(depthwise(expand(x)))`, to which `x` may be added.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Block {
     arch: Arch,
     /// Channels of the middle.
@@ -73,30 +75,26 @@ pub struct Scratch {
     narrow: Vec<f32>,
     places: Vec<usize>,
     sums: Vec<f32>,
+    /// Weights as [`Pointwise::run`] widens them.
+    pub panel: Vec<f32>,
 }
 
 impl Block {
     /// Packs `expand`, `depthwise` and `project`, whose middle is filled up with zeros to whole vectors. `is_residual` says
     /// whether the input is added to the output, `is_tapped` whether the mean of the middle is wanted.
     pub fn new(arch: Arch, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
-        let [mut expand, depthwise, mut project] = layers;
-        let middle = expand.bias.len();
+        let [expand, depthwise, project] = layers;
+        let (middle, outputs) = (expand.bias.len(), project.bias.len());
         let pads = depthwise.pads;
-        let depthwise = Depthwise::new(arch, &depthwise.weight, &depthwise.bias, depthwise.stride, depthwise.range);
+        let depthwise = Depthwise::new(arch, &depthwise);
         let channels = depthwise.channels();
-        expand.weight.resize(expand.weight.len() / middle * channels, 0.0);
-        expand.bias.resize(channels, 0.0);
-        if channels > middle {
-            let zeros = vec![0.0; channels - middle];
-            project.weight = project.weight.chunks_exact(middle).flat_map(|row| [row, &zeros].concat()).collect();
-        }
         Self {
             arch,
             middle,
-            expand: Pointwise::new(arch, &expand.weight, &expand.bias, expand.range),
+            expand: Pointwise::new(arch, &expand, [expand.weight.count() / middle, channels]),
             depthwise,
             pads,
-            project: Pointwise::new(arch, &project.weight, &project.bias, project.range),
+            project: Pointwise::new(arch, &project, [channels, outputs]),
             is_residual,
             is_tapped,
         }
@@ -118,14 +116,15 @@ impl Block {
     }
 
     /// Runs the block over an input of that height and width, a strip of rows at a time, and puts the result,
-    /// `[height, width, outputs]`, at the beginning of `y`. Returns the mean of the middle over the map, if it is tapped.
+    /// `[height, width, outputs]`, at the beginning of `y`. Appends the mean of the middle over the map to `means`, if it is tapped.
     pub fn run(
         &self,
         input: &Input,
         [height, width]: [usize; 2],
         y: &mut Vec<f32>,
         scratch: &mut Scratch,
-    ) -> Option<Vec<f32>> {
+        means: &mut Vec<f32>,
+    ) {
         let [output_height, output_width] = self.output_size([height, width]);
         let [top, left, ..] = self.pads;
         let stride = self.depthwise.stride();
@@ -138,7 +137,7 @@ impl Block {
         let strip = strip.min(output_height);
         let outputs = self.project.outputs();
 
-        let Scratch { patches, middle, narrow, places, sums } = scratch;
+        let Scratch { patches, middle, narrow, places, sums, panel } = scratch;
         let middle = aligned(middle, rows_of(strip) * row_len);
         let narrow = aligned(narrow, strip * output_width * channels);
         y.resize(output_height * output_width * outputs, 0.0);
@@ -168,15 +167,14 @@ impl Block {
                 }
             }
             let x = input.rows(map_rows, width, self.expand.inputs(), patches);
-            self.expand.run(x, Target { y: middle, places, residual: None });
+            self.expand.run(x, Target { y: middle, places, residual: None }, panel);
             for row in places.chunks_exact(width).filter(|_| self.is_tapped) {
                 add_pixels(self.arch, &middle[row[0]..row[0] + width * channels], sums);
             }
             made = wanted;
 
             for row in 0..count {
-                let wide: [&[f32]; KERNEL] =
-                    std::array::from_fn(|kernel| &middle[(row * stride + kernel) * row_len..][..row_len]);
+                let wide: [&[f32]; KERNEL] = from_fn(|kernel| &middle[(row * stride + kernel) * row_len..][..row_len]);
                 let len = output_width * channels;
                 self.depthwise.row(wide, &mut narrow[row * len..(row + 1) * len]);
             }
@@ -188,10 +186,11 @@ impl Block {
                 Input::Map(x) if self.is_residual => Some(&x[here.clone()]),
                 _ => None,
             };
-            self.project.run(narrow, Target { y: &mut y[here], places, residual });
+            self.project.run(narrow, Target { y: &mut y[here], places, residual }, panel);
         }
-        let mean = |sum: &f32| sum / (height * width) as f32;
-        self.is_tapped.then(|| sums[..self.middle].iter().map(mean).collect())
+        if self.is_tapped {
+            means.extend(sums[..self.middle].iter().map(|sum| sum / (height * width) as f32));
+        }
     }
 }
 
@@ -216,34 +215,32 @@ impl Picture<'_> {
         let [height, width] = self.size;
         let [top, left, ..] = self.pads;
         let [_, output_width] = self.output_size();
-        // Patches from this column on and up to that one lie inside of the picture, from left to right.
-        let first = left.div_ceil(self.stride).min(output_width);
-        let end = (width + left).saturating_sub(KERNEL).checked_div(self.stride).map_or(0, |last| last + 1);
-        let inside = first..end.clamp(first, output_width);
-        buffer.clear();
-        buffer.resize(rows.len() * output_width * PATCH, 0.0);
-        for (row, patches) in rows.zip(buffer.as_chunks_mut::<PATCH>().0.chunks_exact_mut(output_width)) {
-            for (line, plane_row) in (0..PATCH / KERNEL).map(|line| (line, (line / KERNEL, line % KERNEL))) {
-                let (plane, y) = (plane_row.0, (row * self.stride + plane_row.1).wrapping_sub(top));
-                if y >= height {
-                    continue;
-                }
-                let pixels = &self.planes[(plane * height + y) * width..][..width];
-                let at = line * KERNEL;
-                for (column, patch) in patches.iter_mut().enumerate() {
-                    let begin = column * self.stride;
-                    if inside.contains(&column) {
-                        patch[at..at + KERNEL].copy_from_slice(&pixels[begin - left..][..KERNEL]);
-                    } else {
-                        for kernel in 0..KERNEL {
-                            let x = (begin + kernel).wrapping_sub(left);
-                            patch[at + kernel] = pixels.get(x).copied().unwrap_or(0.0);
-                        }
+        let zeros = vec![0.0; width];
+        let len = rows.len() * output_width * PATCH;
+        // One number more: see below.
+        buffer.resize(buffer.len().max(len + 1), 0.0);
+        for (index, row) in rows.enumerate() {
+            let lines: [&[f32]; PATCH / KERNEL] = from_fn(|line| {
+                let (plane, y) = (line / KERNEL, (row * self.stride + line % KERNEL).wrapping_sub(top));
+                if y < height { &self.planes[(plane * height + y) * width..][..width] } else { &zeros }
+            });
+            for column in 0..output_width {
+                let patch = &mut buffer[(index * output_width + column) * PATCH..][..PATCH + 1];
+                let begin = (column * self.stride).wrapping_sub(left);
+                if begin < width && begin + KERNEL < width {
+                    // Four numbers are copied as fast as one; the next line, or patch, overwrites the last one.
+                    for (line, pixels) in lines.iter().enumerate() {
+                        patch[line * KERNEL..][..KERNEL + 1].copy_from_slice(&pixels[begin..][..KERNEL + 1]);
+                    }
+                } else {
+                    for (place, value) in patch[..PATCH].iter_mut().enumerate() {
+                        let x = begin.wrapping_add(place % KERNEL);
+                        *value = lines[place / KERNEL].get(x).copied().unwrap_or(0.0);
                     }
                 }
             }
         }
-        buffer
+        &buffer[..len]
     }
 }
 
@@ -252,20 +249,10 @@ fn output_size([height, width]: [usize; 2], [top, left, bottom, right]: [usize; 
     [height + top + bottom, width + left + right].map(|side| (side - KERNEL) / stride + 1)
 }
 
-/// `len` numbers of a buffer, from the beginning of a cache line on: vectors that lie across two cost twice.
-fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    const LINE: usize = 64;
-    if buffer.len() < len + LINE / size_of::<f32>() {
-        buffer.resize(len + LINE / size_of::<f32>(), 0.0);
-    }
-    let begin = buffer.as_ptr().align_offset(LINE);
-    &mut buffer[begin..begin + len]
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::simd::all;
-    use super::super::tests::{assert_close, random};
+    use super::super::tests::{assert_close, random, singles};
     use super::*;
 
     /// A convolution of a map `[height, width, inputs]` as its definition has it.
@@ -277,7 +264,8 @@ mod tests {
         kernel: usize,
     ) -> Vec<f32> {
         let outputs = layer.bias.len();
-        let inputs = layer.weight.len() / outputs / kernel / kernel * groups;
+        let weight = layer.weight.floats();
+        let inputs = weight.len() / outputs / kernel / kernel * groups;
         let [top, left, bottom, right] = layer.pads;
         let output_height = (height + top + bottom - kernel) / layer.stride + 1;
         let output_width = (width + left + right - kernel) / layer.stride + 1;
@@ -292,8 +280,8 @@ mod tests {
                         if (0..height as isize).contains(&y) && (0..width as isize).contains(&x_) {
                             let channel = output * groups / outputs * (inputs / groups) + input;
                             let value = x[(y as usize * width + x_ as usize) * inputs + channel];
-                            sum += value
-                                * layer.weight[((output * inputs / groups + input) * kernel + down) * kernel + along];
+                            sum +=
+                                value * weight[((output * inputs / groups + input) * kernel + down) * kernel + along];
                         }
                     }
                 }
@@ -303,9 +291,9 @@ mod tests {
         y
     }
 
-    fn layer(outputs: usize, weights: usize, pads: [usize; 4], stride: usize, high: f32) -> Convolution {
+    fn layer(weight: &[[u8; 4]], outputs: usize, pads: [usize; 4], stride: usize, high: f32) -> Convolution<'_> {
         let low = if high == 6.0 { 0.0 } else { -high };
-        Convolution { weight: random(outputs * weights), bias: random(outputs), pads, stride, range: [low, high] }
+        Convolution { weight: Weights::Single(weight), bias: random(outputs), pads, stride, range: [low, high] }
     }
 
     #[test]
@@ -334,13 +322,14 @@ mod tests {
             let mut scratch = Scratch::default();
             for Case { size, channels: [inputs, middle, outputs], stride, pads, is_residual } in &cases {
                 let what = format!("{arch:?}, {size:?}, {middle} channels");
-                let expand = layer(*middle, *inputs, [0; 4], 1, 6.0);
-                let depthwise = layer(*middle, 9, *pads, *stride, 6.0);
-                let project = layer(*outputs, *middle, [0; 4], 1, linear);
+                let weights = [middle * inputs, middle * 9, outputs * middle].map(singles);
+                let expand = layer(&weights[0], *middle, [0; 4], 1, 6.0);
+                let depthwise = layer(&weights[1], *middle, *pads, *stride, 6.0);
+                let project = layer(&weights[2], *outputs, [0; 4], 1, linear);
                 let block = Block::new(arch, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
                 let x = random(size[0] * size[1] * inputs);
-                let mut y = Vec::new();
-                let mean = block.run(&Input::Map(&x), *size, &mut y, &mut scratch);
+                let (mut y, mut found) = (Vec::new(), Vec::new());
+                block.run(&Input::Map(&x), *size, &mut y, &mut scratch, &mut found);
 
                 let wide = reference(&x, *size, &expand, 1, 1);
                 let narrow = reference(&wide, *size, &depthwise, *middle, 3);
@@ -353,7 +342,7 @@ mod tests {
                 let pixels = size[0] * size[1];
                 let channel = |channel| wide[channel..].iter().step_by(*middle).sum::<f32>() / pixels as f32;
                 let means: Vec<f32> = (0..*middle).map(channel).collect();
-                assert_close(&mean.unwrap(), &means, &what);
+                assert_close(&found, &means, &what);
             }
         }
     }
@@ -365,7 +354,8 @@ mod tests {
         {
             let planes = random(3 * size[0] * size[1]);
             let picture = Picture { planes: &planes, size, pads, stride };
-            let stem = layer(16, 27, pads, stride, 6.0);
+            let weights = singles(16 * 27);
+            let stem = layer(&weights, 16, pads, stride, 6.0);
             let pixels = size[0] * size[1];
             let map: Vec<f32> =
                 (0..pixels).flat_map(|pixel| [0, 1, 2].map(|plane| planes[plane * pixels + pixel])).collect();
@@ -373,11 +363,11 @@ mod tests {
 
             let stem_size = picture.output_size();
             let mut buffer = Vec::new();
-            let pointwise = Pointwise::new(Arch::new(), &stem.weight, &stem.bias, stem.range);
+            let pointwise = Pointwise::new(Arch::new(), &stem, [27, 16]);
             let places: Vec<usize> = (0..stem_size[0] * stem_size[1]).map(|pixel| pixel * 16).collect();
             let mut y = vec![0.0; places.len() * 16];
             let x = picture.patches(0..stem_size[0], &mut buffer);
-            pointwise.run(x, Target { y: &mut y, places: &places, residual: None });
+            pointwise.run(x, Target { y: &mut y, places: &places, residual: None }, &mut Vec::new());
             assert_close(&y, &expected, &format!("{size:?}, {pads:?}, stride {stride}"));
         }
     }

@@ -4,6 +4,7 @@ use std::array::from_fn;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::block::Convolution;
 use super::simd::{dispatch, lanes, multiply_add};
 
 /// Side of the kernel.
@@ -11,7 +12,7 @@ pub const KERNEL: usize = 3;
 
 /// A depthwise 3 x 3 convolution and the range that its outputs are clamped to. Channels are filled up with zeros to whole
 /// vectors.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Depthwise {
     arch: Arch,
     channels: usize,
@@ -24,19 +25,19 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// Packs `weight`, `[channels, 9]`, and `bias`, `[channels]`. The stride is 1 or 2.
-    pub fn new(arch: Arch, weight: &[f32], bias: &[f32], stride: usize, range: [f32; 2]) -> Self {
+    /// Packs a convolution of weights `[channels, 1, 3, 3]`.
+    pub fn new(arch: Arch, layer: &Convolution) -> Self {
         let lanes = lanes(arch);
-        let channels = bias.len().next_multiple_of(lanes);
+        let channels = layer.bias.len().next_multiple_of(lanes);
         let mut weights = vec![0.0; channels * KERNEL * KERNEL];
-        for (channel, kernel) in weight.chunks_exact(KERNEL * KERNEL).enumerate() {
+        for (channel, kernel) in layer.weight.floats().chunks_exact(KERNEL * KERNEL).enumerate() {
             for (place, weight) in kernel.iter().enumerate() {
                 weights[(channel / lanes * KERNEL * KERNEL + place) * lanes + channel % lanes] = *weight;
             }
         }
-        let mut bias = bias.to_vec();
+        let mut bias = layer.bias.clone();
         bias.resize(channels, 0.0);
-        Self { arch, channels, stride, weights, bias, range }
+        Self { arch, channels, stride: layer.stride, weights, bias, range: layer.range }
     }
 
     /// Channels of a pixel, zeros included.
@@ -119,15 +120,19 @@ impl Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::simd::all;
-    use super::super::tests::{assert_close, random};
+    use super::super::tests::{assert_close, random, singles};
+    use super::super::weights::Weights;
     use super::*;
 
     #[test]
     fn every_size_and_kind_of_vector_gives_the_plain_sum() {
         for arch in all() {
             for (channels, columns, stride) in [(1, 1, 1), (16, 7, 1), (24, 5, 2), (33, 4, 2), (96, 3, 1)] {
-                let (weight, bias) = (random(channels * 9), random(channels));
-                let layer = Depthwise::new(arch, &weight, &bias, stride, [0.0, 6.0]);
+                let (singles, bias) = (singles(channels * 9), random(channels));
+                let weight = Weights::Single(&singles);
+                let layer = Convolution { weight, bias: bias.clone(), pads: [0; 4], stride, range: [0.0, 6.0] };
+                let layer = Depthwise::new(arch, &layer);
+                let weight = weight.floats();
                 let wide = layer.channels();
                 let width = (columns - 1) * stride + 3;
                 let x: [Vec<f32>; 3] = from_fn(|_| random(width * wide));

@@ -4,7 +4,9 @@ use std::array::from_fn;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::simd::{dispatch, lanes, load, multiply_add, store};
+use super::block::Convolution;
+use super::simd::{aligned, dispatch, lanes, load, multiply_add, store};
+use super::weights::{Packed, Weight, Weights, widen};
 
 /// Vectors of outputs that a tile holds in registers.
 const VECTORS: usize = 2;
@@ -15,13 +17,13 @@ const VECTORS: usize = 2;
 /// registers while the inputs go by, each number of a pixel multiplied with two vectors of weights. (Goto and van de
 /// Geijn, "Anatomy of high-performance matrix multiplication", 2008; the pixels need no packing, since a tile's inputs
 /// lie in twelve runs.) Weights are packed once so that they are read one after the other.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pointwise {
     arch: Arch,
     inputs: usize,
     outputs: usize,
     /// `[panels, inputs, VECTORS * lanes]`, zero behind the last output.
-    weights: Vec<f32>,
+    weights: Packed,
     /// `[panels * VECTORS * lanes]`
     bias: Vec<f32>,
     range: [f32; 2],
@@ -38,24 +40,19 @@ pub struct Target<'a> {
 }
 
 impl Pointwise {
-    /// Packs `weight`, `[outputs, inputs]`, and `bias`, `[outputs]`.
-    pub fn new(arch: Arch, weight: &[f32], bias: &[f32], range: [f32; 2]) -> Self {
-        let outputs = bias.len();
-        let inputs = weight.len() / outputs;
+    /// Packs a convolution of weights `[outputs, inputs]`. It may get more `inputs` and `outputs` than it has: they are of
+    /// no effect, and zeros or what the range makes of them.
+    pub fn new(arch: Arch, layer: &Convolution, [inputs, outputs]: [usize; 2]) -> Self {
         let panel = VECTORS * lanes(arch);
         let panels = outputs.div_ceil(panel);
-        let mut weights = vec![0.0; panels * inputs * panel];
-        for (index, packed) in weights.chunks_exact_mut(inputs * panel).enumerate() {
-            let rows = &weight[index * panel * inputs..];
-            for (input, packed) in packed.chunks_exact_mut(panel).enumerate() {
-                for (packed, weight) in packed.iter_mut().zip(rows[input..].iter().step_by(inputs)) {
-                    *packed = *weight;
-                }
-            }
-        }
-        let mut bias = bias.to_vec();
+        let rows = layer.bias.len();
+        let weights = match &layer.weight {
+            Weights::Single(weight) => Packed::Single(pack(weight, rows, [panels, inputs, panel])),
+            Weights::Half(weight) => Packed::Half(pack(weight, rows, [panels, inputs, panel])),
+        };
+        let mut bias = layer.bias.clone();
         bias.resize(panels * panel, 0.0);
-        Self { arch, inputs, outputs, weights, bias, range }
+        Self { arch, inputs, outputs, weights, bias, range: layer.range }
     }
 
     /// Channels of a pixel of the input.
@@ -68,19 +65,40 @@ impl Pointwise {
         self.outputs
     }
 
-    /// Convolves `x`, `[pixels, inputs]`.
+    /// Convolves `x`, `[pixels, inputs]`. `buffer` may hold anything.
     ///
     /// # Panics
     /// If `x` has fewer pixels than there are places, or a place lies outside of `y`.
-    pub fn run(&self, x: &[f32], target: Target) {
-        dispatch(self.arch, Run { layer: self, x, target });
+    pub fn run(&self, x: &[f32], target: Target, buffer: &mut Vec<f32>) {
+        let buffer = match self.weights {
+            Packed::Single(_) => &mut [],
+            Packed::Half(_) => aligned(buffer, self.inputs * VECTORS * lanes(self.arch)),
+        };
+        dispatch(self.arch, Run { layer: self, x, target, buffer });
     }
+}
+
+/// `[outputs, inputs]` as `[panels, inputs, panel]`, with zeros where there are more of them.
+fn pack<W: Weight>(weight: &[W::Bytes], outputs: usize, [panels, inputs, panel]: [usize; 3]) -> Vec<W> {
+    let row_len = weight.len() / outputs;
+    let mut packed = vec![W::default(); panels * inputs * panel];
+    for (rows, packed) in weight.chunks(panel * row_len).zip(packed.chunks_exact_mut(inputs * panel)) {
+        for (input, packed) in (0..row_len).zip(packed.chunks_exact_mut(panel)) {
+            packed
+                .iter_mut()
+                .zip(rows[input..].iter().step_by(row_len))
+                .for_each(|(to, from)| *to = W::from_bytes(*from));
+        }
+    }
+    packed
 }
 
 struct Run<'a> {
     layer: &'a Pointwise,
     x: &'a [f32],
     target: Target<'a>,
+    /// `[inputs, VECTORS * lanes]` if the weights are 16-bit floats.
+    buffer: &'a mut [f32],
 }
 
 impl WithSimd for Run<'_> {
@@ -89,54 +107,70 @@ impl WithSimd for Run<'_> {
     /// Panel by panel, so that one stays in the first cache while all pixels pass by.
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let Pointwise { inputs, outputs, weights, bias, .. } = self.layer;
-        let panel = VECTORS * S::F32_LANES;
-        let pixels = self.target.places.len();
-        for (index, weights) in weights.chunks_exact(inputs * panel).enumerate() {
-            let first = index * panel;
-            let panel = Panel { weights, bias: &bias[first..first + panel], first, width: panel.min(outputs - first) };
-            let mut pixel = 0;
-            macro_rules! tiles {
-                ($($height:literal)*) => {{
-                    $(while pixels - pixel >= $height {
-                        self.tile::<S, $height>(simd, pixel, &panel);
-                        pixel += $height;
-                    })*
-                }};
+        match &self.layer.weights {
+            Packed::Single(weights) => self.panels(simd, weights),
+            // AVX-512 widens them beside the sums; elsewhere few pixels are not worth a detour through memory.
+            Packed::Half(halves) if S::F32_LANES == 16 || self.target.places.len() <= tile_height::<S>() => {
+                self.panels(simd, halves)
             }
-            // AVX2 has 16 registers, AVX-512 and NEON have 32.
-            if cfg!(target_arch = "x86_64") && S::F32_LANES < 16 {
-                tiles!(6 4 2 1);
-            } else {
-                tiles!(12 6 4 2 1);
+            Packed::Half(halves) => {
+                let buffer = std::mem::take(&mut self.buffer);
+                for (index, halves) in halves.chunks_exact(buffer.len()).enumerate() {
+                    widen(halves, buffer);
+                    self.panel(simd, index, buffer);
+                }
             }
         }
     }
 }
 
-/// The weights of two vectors of outputs.
-struct Panel<'a> {
-    /// `[inputs, VECTORS * lanes]`
-    weights: &'a [f32],
-    /// `[VECTORS * lanes]`
-    bias: &'a [f32],
-    /// The first output.
-    first: usize,
-    /// The number of outputs, at most `VECTORS * lanes`.
-    width: usize,
+/// Pixels of the largest tile: AVX2 has 16 registers, AVX-512 and NEON have 32.
+const fn tile_height<S: Simd>() -> usize {
+    if cfg!(target_arch = "x86_64") && S::F32_LANES < 16 { 6 } else { 12 }
 }
 
 impl Run<'_> {
-    /// `HEIGHT` pixels from `pixel` on by the outputs of a panel.
     #[inline(always)]
-    fn tile<S: Simd, const HEIGHT: usize>(&mut self, simd: S, pixel: usize, panel: &Panel) {
-        let inputs = self.layer.inputs;
+    fn panels<S: Simd, W: Weight>(&mut self, simd: S, weights: &[W]) {
+        for (index, weights) in weights.chunks_exact(self.layer.inputs * VECTORS * S::F32_LANES).enumerate() {
+            self.panel(simd, index, weights);
+        }
+    }
+
+    /// All pixels by the outputs of a panel of weights `[inputs, VECTORS * lanes]`.
+    #[inline(always)]
+    fn panel<S: Simd, W: Weight>(&mut self, simd: S, index: usize, weights: &[W]) {
+        let pixels = self.target.places.len();
+        let first = index * VECTORS * S::F32_LANES;
+        let mut pixel = 0;
+        macro_rules! tiles {
+            ($($height:literal)*) => {{
+                $(while pixels - pixel >= $height {
+                    self.tile::<S, W, $height>(simd, pixel, first, weights);
+                    pixel += $height;
+                })*
+            }};
+        }
+        if tile_height::<S>() == 6 {
+            tiles!(6 4 2 1);
+        } else {
+            tiles!(12 6 4 2 1);
+        }
+    }
+
+    /// `HEIGHT` pixels from `pixel` on by a panel's outputs, from `first` on.
+    #[inline(always)]
+    fn tile<S: Simd, W: Weight, const HEIGHT: usize>(&mut self, simd: S, pixel: usize, first: usize, weights: &[W]) {
+        let Pointwise { inputs, outputs, bias, .. } = self.layer;
+        let inputs = *inputs;
         let x: [&[f32]; HEIGHT] = from_fn(|row| &self.x[(pixel + row) * inputs..][..inputs]);
-        let weights = S::as_simd_f32s(panel.weights).0.as_chunks::<VECTORS>().0;
-        let bias = S::as_simd_f32s(panel.bias).0;
-        if panel.width > S::F32_LANES {
+        let bias = S::as_simd_f32s(&bias[first..]).0;
+        let width = outputs - first;
+        if width > S::F32_LANES {
             let mut sums = [[bias[0], bias[1]]; HEIGHT];
-            for (input, weights) in weights[..inputs].iter().enumerate() {
+            for input in 0..inputs {
+                let (first, second) = weights[input * VECTORS * S::F32_LANES..].split_at(S::F32_LANES);
+                let weights = [W::load(simd, first), W::load(simd, second)];
                 for row in 0..HEIGHT {
                     let value = simd.splat_f32s(x[row][input]);
                     for vector in 0..VECTORS {
@@ -145,18 +179,19 @@ impl Run<'_> {
                 }
             }
             for (row, sums) in sums.into_iter().enumerate() {
-                self.finish(simd, sums[0], pixel + row, panel.first, S::F32_LANES);
-                self.finish(simd, sums[1], pixel + row, panel.first + S::F32_LANES, panel.width - S::F32_LANES);
+                self.finish(simd, sums[0], pixel + row, first, S::F32_LANES);
+                self.finish(simd, sums[1], pixel + row, first + S::F32_LANES, S::F32_LANES.min(width - S::F32_LANES));
             }
         } else {
             let mut sums = [bias[0]; HEIGHT];
-            for (input, weights) in weights[..inputs].iter().enumerate() {
+            for input in 0..inputs {
+                let weights = W::load(simd, &weights[input * VECTORS * S::F32_LANES..]);
                 for row in 0..HEIGHT {
-                    sums[row] = multiply_add(simd, simd.splat_f32s(x[row][input]), weights[0], sums[row]);
+                    sums[row] = multiply_add(simd, simd.splat_f32s(x[row][input]), weights, sums[row]);
                 }
             }
             for (row, sum) in sums.into_iter().enumerate() {
-                self.finish(simd, sum, pixel + row, panel.first, panel.width);
+                self.finish(simd, sum, pixel + row, first, width);
             }
         }
     }
@@ -178,7 +213,7 @@ impl Run<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::simd::all;
-    use super::super::tests::{assert_close, random};
+    use super::super::tests::{assert_close, halves, random, singles};
     use super::*;
 
     /// What [`Pointwise::run`] is held against.
@@ -197,16 +232,20 @@ mod tests {
         let sizes = [(1, 1, 1), (27, 32, 13), (16, 96, 24), (24, 144, 11), (3, 8, 5), (7, 33, 12), (40, 24, 2)];
         for arch in all() {
             for (inputs, outputs, pixels) in sizes {
-                for (range, is_residual) in [([0.0, 6.0], false), (linear, true), ([0.0, f32::INFINITY], false)] {
-                    let [x, weight, bias] = [pixels * inputs, outputs * inputs, outputs].map(random);
-                    let mut expected = reference(&x, &weight, &bias, range);
+                let kinds = [([0.0, 6.0], false, false), (linear, true, true), ([0.0, f32::INFINITY], false, true)];
+                for (range, is_residual, halved) in kinds {
+                    let [x, bias] = [pixels * inputs, outputs].map(random);
+                    let (singles, halves) = (singles(inputs * outputs), halves(inputs * outputs));
+                    let weight = if halved { Weights::Half(&halves) } else { Weights::Single(&singles) };
+                    let mut expected = reference(&x, &weight.floats(), &bias, range);
                     // Pixels need not lie side by side, nor in order.
                     let stride = outputs + 3;
                     let places: Vec<usize> = (0..pixels).rev().map(|pixel| pixel * stride).collect();
                     let residual = random(pixels * stride);
                     let mut y = vec![9.0; pixels * stride];
                     let target = Target { y: &mut y, places: &places, residual: is_residual.then_some(&*residual) };
-                    Pointwise::new(arch, &weight, &bias, range).run(&x, target);
+                    let layer = Convolution { weight, bias, pads: [0; 4], stride: 1, range };
+                    Pointwise::new(arch, &layer, [inputs, outputs]).run(&x, target, &mut Vec::new());
                     let mut found = Vec::new();
                     for (pixel, place) in places.iter().enumerate() {
                         found.extend(&y[*place..place + outputs]);

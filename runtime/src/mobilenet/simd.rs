@@ -78,6 +78,16 @@ pub fn add_pixels(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
     dispatch(arch, Add { pixels, sums });
 }
 
+/// `len` numbers of a buffer, from the beginning of a cache line on: vectors that lie across two cost twice.
+pub fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    const LINE: usize = 64;
+    if buffer.len() < len + LINE / size_of::<f32>() {
+        buffer.resize(len + LINE / size_of::<f32>(), 0.0);
+    }
+    let begin = buffer.as_ptr().align_offset(LINE);
+    &mut buffer[begin..begin + len]
+}
+
 /// Every kind of vectors that this processor has.
 #[cfg(test)]
 pub fn all() -> Vec<Arch> {

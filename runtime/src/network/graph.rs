@@ -1,122 +1,30 @@
-//! What is done to a model's graph before tract sees it.
+//! Finds the networks that this crate runs itself.
 
 use std::collections::{HashMap, HashSet};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use pulp::Arch;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use crate::mobilenet::{Block, Convolution, Trunk};
+use super::onnx::{Attribute, Graph, Node, Tensor};
+use crate::mobilenet::{Block, Convolution, Dense, Head, MobileNet, Trunk, Weights};
 
-/// The name of the node that [`take_trunk`] leaves.
-pub const TRUNK: &str = "trunk";
+/// Number that ONNX has for a type of numbers.
+const FLOAT: i32 = 1;
+const INT64: i32 = 7;
+const FLOAT16: i32 = 10;
 
-/// Turns weights that are stored as 16-bit floats behind a `Cast` into 32-bit ones. tract would cast them anew for every
-/// poster, which takes longer than a small network's arithmetic.
-pub fn widen(graph: &mut GraphProto) {
-    let stored: HashMap<String, usize> = (graph.initializer.iter().enumerate())
-        .filter(|(_, tensor)| tensor.data_type == DataType::Float16 as i32 && !tensor.raw_data.is_empty())
-        .map(|(place, tensor)| (tensor.name.clone(), place))
-        .collect();
-    let mut wide = Vec::new();
-    graph.node.retain(|node| {
-        let place = is_widening(node).then(|| stored.get(&node.input[0])).flatten();
-        wide.extend(place.map(|place| (*place, node.output[0].clone())));
-        place.is_none()
-    });
-    let wide: Vec<TensorProto> = wide
-        .into_iter()
-        .map(|(place, name)| {
-            let tensor = &graph.initializer[place];
-            let values = floats(tensor).expect("only 16-bit floats are widened");
-            TensorProto {
-                name,
-                dims: tensor.dims.clone(),
-                data_type: DataType::Float as i32,
-                raw_data: values.into_iter().flat_map(f32::to_le_bytes).collect(),
-                ..TensorProto::default()
-            }
-        })
-        .collect();
-    graph.initializer.extend(wide);
-    drop_unused(graph);
-}
-
-/// Whether a node makes 32-bit floats of others.
-fn is_widening(node: &NodeProto) -> bool {
-    node.op_type == "Cast" && node.attribute.iter().any(|to| to.name == "to" && to.i == DataType::Float as i64)
-}
-
-/// Removes initializers that no node reads.
-fn drop_unused(graph: &mut GraphProto) {
-    let used: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
-    graph.initializer.retain(|tensor| used.contains(&tensor.name));
-}
-
-/// Takes the trunk of a MobileNetV2 out of a graph and leaves one node in its place, named [`TRUNK`], from the graph's input
-/// to the means that the rest of the graph reads. A graph that is not quite such a network stays as it is.
+/// The MobileNetV2 that a graph is, if it is nothing else.
 ///
-/// The trunk is a 3 x 3 convolution of the input, inverted residual blocks, and a pointwise convolution; only global means
-/// of a block's expanded features and of the last ones go to the rest. Weights are 16- or 32-bit floats.
-pub fn take_trunk(graph: &mut GraphProto) -> Option<Trunk> {
-    let input = graph.input.first()?.name.clone();
+/// Its trunk is a 3 x 3 convolution of the input, inverted residual blocks, and a pointwise convolution. The head sees global
+/// means of some blocks' expanded features and of the last ones: shifted, scaled, and through two dense layers with a ReLU
+/// between them and a sigmoid behind. Weights are 16- or 32-bit floats.
+pub fn mobilenet(graph: &Graph) -> Option<MobileNet> {
+    let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else { return None };
     let mut walk = Walk::new(graph);
-    let mut expand = walk.convolution(&input, Some(3))?;
-    if (expand.inputs, expand.groups) != (3, 1) {
-        return None;
-    }
-    let stem = (expand.layer.pads, expand.layer.stride);
-    let mut blocks = Vec::new();
-    // The name of the map that the block reads; the first one reads the picture.
-    let mut map = None;
-    let last = loop {
-        let mean = walk.mean(&expand.output);
-        let Some(depthwise) = walk.convolution(&expand.output, Some(3)) else {
-            // Nothing but a mean comes behind the last convolution.
-            break (mean && !blocks.is_empty()).then_some(expand)?;
-        };
-        let project = walk.convolution(&depthwise.output, None)?;
-        let is_depthwise = depthwise.inputs == 1 && depthwise.groups == expand.layer.bias.len();
-        if !is_depthwise || !project.is_pointwise || project.layer.range != LINEAR {
-            return None;
-        }
-        let sum = map.and_then(|map: String| walk.sum(&project.output, &map));
-        let layers = [expand.layer, depthwise.layer, project.layer];
-        blocks.push(Block::new(Arch::new(), layers, sum.is_some(), mean));
-        let output = sum.unwrap_or(project.output);
-        expand = walk.convolution(&output, None)?;
-        if !expand.is_pointwise {
-            return None;
-        }
-        map = Some(output);
-    };
-    let Walk { means, taken, .. } = walk;
-    let trunk = Trunk::new(Arch::new(), stem, blocks, &last.layer);
-    let is_taken = |place: usize| taken.contains(&place);
-    let inside: HashSet<&String> = (graph.node.iter().enumerate())
-        .filter(|(place, _)| is_taken(*place))
-        .flat_map(|(_, node)| &node.output)
-        .filter(|output| !means.contains(output))
-        .collect();
-    let outside = graph.node.iter().enumerate().filter(|(place, _)| !is_taken(*place));
-    let mut read = outside.flat_map(|(_, node)| &node.input).chain(graph.output.iter().map(|output| &output.name));
-    if read.any(|name| inside.contains(name)) {
-        return None;
-    }
-    let mut place = 0..;
-    graph.node.retain(|_| !is_taken(place.next().expect("there is always another number")));
-    let node = NodeProto {
-        name: TRUNK.into(),
-        op_type: "MobileNetTrunk".into(),
-        input: vec![input],
-        output: means,
-        ..NodeProto::default()
-    };
-    graph.node.insert(0, node);
-    drop_unused(graph);
-    Some(trunk)
+    let trunk = walk.trunk(&input.name)?;
+    let (head, probabilities) = walk.head(&input.name, trunk.channels())?;
+    let is_all = walk.taken.len() == graph.node.len() && *probabilities == output.name;
+    is_all.then_some(MobileNet { trunk, head })
 }
 
 /// The range of a convolution whose outputs are not clamped.
@@ -124,176 +32,259 @@ const LINEAR: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// A way through a graph, from node to node.
 struct Walk<'a> {
-    nodes: &'a [NodeProto],
+    nodes: &'a [Node],
     /// The places of the nodes that read a value.
     readers: HashMap<&'a str, Vec<usize>>,
     /// Constants, and for those that a `Cast` makes 32-bit floats of its place.
-    constants: HashMap<&'a str, (&'a TensorProto, Option<usize>)>,
+    constants: HashMap<&'a str, (&'a Tensor, Option<usize>)>,
     /// The places of the nodes that were walked over.
     taken: HashSet<usize>,
     /// The global means that were met, in order.
-    means: Vec<String>,
+    means: Vec<&'a String>,
 }
 
 /// A convolution and the clamp behind it.
-struct Step {
-    layer: Convolution,
+struct Step<'a> {
+    layer: Convolution<'a>,
     /// Inputs of a group.
     inputs: usize,
     groups: usize,
     /// Whether it is 1 x 1, of a single group, with no stride or pads.
     is_pointwise: bool,
     /// The value's name.
-    output: String,
+    output: &'a String,
 }
 
 impl<'a> Walk<'a> {
-    fn new(graph: &'a GraphProto) -> Self {
+    fn new(graph: &'a Graph) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (place, node) in graph.node.iter().enumerate() {
             node.input.iter().for_each(|input| readers.entry(input).or_default().push(place));
         }
         let mut constants: HashMap<_, _> =
             graph.initializer.iter().map(|tensor| (tensor.name.as_str(), (tensor, None))).collect();
-        for (place, node) in graph.node.iter().enumerate().filter(|(_, node)| is_widening(node)) {
-            if let Some((tensor, _)) = constants.get(node.input[0].as_str()) {
-                constants.insert(&node.output[0], (tensor, Some(place)));
+        for (place, node) in graph.node.iter().enumerate() {
+            let ("Cast", [input], [output]) = (node.op_type.as_str(), &*node.input, &*node.output) else { continue };
+            let is_float = attribute(node, "to").is_some_and(|to| to.i == i64::from(FLOAT));
+            if let (true, Some((tensor, None))) = (is_float, constants.get(input.as_str())) {
+                constants.insert(output, (tensor, Some(place)));
             }
         }
         Self { nodes: &graph.node, readers, constants, taken: HashSet::new(), means: Vec::new() }
     }
 
+    /// From the network's input to the means.
+    fn trunk(&mut self, input: &str) -> Option<Trunk> {
+        let mut expand = self.convolution(input, 3)?;
+        if (expand.inputs, expand.groups) != (3, 1) {
+            return None;
+        }
+        let stem = (expand.layer.pads, expand.layer.stride);
+        let mut blocks = Vec::new();
+        // The name of the map that the block reads; the first one reads the picture.
+        let mut map: Option<&String> = None;
+        let last = loop {
+            let mean = self.mean(expand.output);
+            let Some(depthwise) = self.convolution(expand.output, 3) else {
+                // Nothing but a mean comes behind the last convolution.
+                break (mean && !blocks.is_empty()).then_some(expand)?;
+            };
+            let project = self.convolution(depthwise.output, 1)?;
+            let middle = expand.layer.bias.len();
+            let is_depthwise = [1, middle, middle] == [depthwise.inputs, depthwise.groups, depthwise.layer.bias.len()];
+            let is_project = project.is_pointwise && project.inputs == middle && project.layer.range == LINEAR;
+            if !is_depthwise || !is_project {
+                return None;
+            }
+            let outputs = project.layer.bias.len();
+            let is_same_size = (depthwise.layer.pads, depthwise.layer.stride, outputs) == ([1; 4], 1, expand.inputs);
+            let sum = map.filter(|_| is_same_size).and_then(|map| self.sum(project.output, map));
+            let layers = [expand.layer, depthwise.layer, project.layer];
+            blocks.push(Block::new(Arch::new(), layers, sum.is_some(), mean));
+            let output = sum.unwrap_or(project.output);
+            expand = self.convolution(output, 1)?;
+            if !expand.is_pointwise || expand.inputs != outputs {
+                return None;
+            }
+            map = Some(output);
+        };
+        Some(Trunk::new(Arch::new(), stem, blocks, &last.layer))
+    }
+
+    /// From the means, so many of them, to the probabilities, and the name of these.
+    fn head(&mut self, input: &str, channels: usize) -> Option<(Head, &'a String)> {
+        let concat = self.take(self.means.first()?, "Concat")?;
+        if !concat.input.iter().eq(self.means.iter().copied()) || attribute(concat, "axis")?.i != 1 {
+            return None;
+        }
+        let rows = self.rows(input, concat.output.first()?, channels)?;
+        let (shift, shifted) = self.with_row(rows, "Add", channels)?;
+        let (scale, scaled) = self.with_row(shifted, "Mul", channels)?;
+        let (hidden, wide) = self.dense(scaled, channels)?;
+        let hidden_len = hidden.bias.len();
+        let relu = self.take(wide, "Relu")?.output.first()?;
+        let (classes, logits) = self.dense(relu, hidden_len)?;
+        let probabilities = self.take(logits, "Sigmoid")?.output.first()?;
+        Some((Head { arch: Arch::new(), shift, scale, hidden, classes }, probabilities))
+    }
+
     /// The only node of a kind that reads a value.
-    fn reader(&self, value: &str, kind: &str) -> Option<(usize, &'a NodeProto)> {
+    fn reader(&self, value: &str, kind: &str) -> Option<(usize, &'a Node)> {
         let mut readers = self.readers.get(value)?.iter().map(|place| (*place, &self.nodes[*place]));
         let found = readers.find(|(_, node)| node.op_type == kind)?;
         readers.all(|(_, node)| node.op_type != kind).then_some(found)
     }
 
-    /// The convolution that reads a value, of that kernel, or 1 x 1.
-    fn convolution(&mut self, value: &str, kernel: Option<i64>) -> Option<Step> {
+    /// That node, walked over.
+    fn take(&mut self, value: &str, kind: &str) -> Option<&'a Node> {
+        let (place, node) = self.reader(value, kind)?;
+        self.taken.insert(place);
+        Some(node)
+    }
+
+    /// A constant's tensor, with the `Cast` before it walked over.
+    fn constant(&mut self, name: &str) -> Option<&'a Tensor> {
+        let (tensor, cast) = *self.constants.get(name)?;
+        self.taken.extend(cast);
+        Some(tensor)
+    }
+
+    /// The convolution that reads a value, of that kernel, and its clamp.
+    fn convolution(&mut self, value: &str, kernel: i64) -> Option<Step<'a>> {
         let (place, node) = self.reader(value, "Conv")?;
         let [input, weight, bias] = node.input.as_slice() else { return None };
-        let (weight, bias) = (*self.constants.get(weight.as_str())?, *self.constants.get(bias.as_str())?);
-        let kernel = kernel.unwrap_or(1);
-        let &[_, inputs, height, width] = weight.0.dims.as_slice() else { return None };
-        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
         let numbers = |name: &str, default: i64, len: usize| {
-            attribute(name).map_or_else(|| vec![default; len], |attribute| attribute.ints.clone())
+            attribute(node, name).map_or_else(|| vec![default; len], |attribute| attribute.ints.clone())
         };
+        let (weight, bias) = (self.constants.get(weight.as_str())?.0, self.constants.get(bias.as_str())?.0);
+        let &[outputs, inputs, height, width] = weight.dims.as_slice() else { return None };
         let strides = numbers("strides", 1, 2);
         let pads = numbers("pads", 0, 4);
         let is_plain = input == value
             && (height, width) == (kernel, kernel)
+            && bias.dims == [outputs]
             && numbers("dilations", 1, 2) == [1, 1]
-            && attribute("auto_pad").is_none_or(|auto: &AttributeProto| auto.s == b"NOTSET")
+            && attribute(node, "auto_pad").is_none_or(|auto| auto.s == "NOTSET")
             && (strides == [1, 1] || strides == [2, 2]);
         if !is_plain {
             return None;
         }
-        let groups = attribute("group").map_or(1, |group| group.i) as usize;
+        let groups = attribute(node, "group").map_or(1, |group| group.i);
         let is_pointwise = kernel == 1 && groups == 1 && strides == [1, 1] && pads == [0; 4];
-        let pads = pads.iter().map(|pad| *pad as usize).collect::<Vec<_>>().try_into().ok()?;
-        let (range, output) = self.clamp(&node.output[0])?;
-        self.taken.extend([Some(place), weight.1, bias.1].into_iter().flatten());
-        let (weight, bias) = (floats(weight.0)?, floats(bias.0)?);
-        let layer = Convolution { weight, bias, pads, stride: strides[0] as usize, range };
-        Some(Step { layer, inputs: inputs as usize, groups, is_pointwise, output })
+        let pads: Vec<usize> = pads.into_iter().map(usize::try_from).collect::<Result<_, _>>().ok()?;
+        let (range, output) = self.clamp(node.output.first()?)?;
+        let layer = Convolution {
+            weight: weights(weight)?,
+            bias: floats(bias)?,
+            pads: pads.try_into().ok()?,
+            stride: strides[0] as usize,
+            range,
+        };
+        self.taken.insert(place);
+        node.input[1..].iter().try_for_each(|name| self.constant(name).map(|_| ()))?;
+        Some(Step { layer, inputs: inputs as usize, groups: groups as usize, is_pointwise, output })
     }
 
     /// The range that a value is clamped to, and the name of what comes of it.
-    fn clamp(&mut self, value: &str) -> Option<([f32; 2], String)> {
-        let bound = |name: Option<&String>, none: f32| match name.filter(|name| !name.is_empty()) {
-            Some(name) => self.constants.get(name.as_str()).and_then(|(tensor, _)| floats(tensor)?.first().copied()),
-            None => Some(none),
-        };
-        let (place, node, range) = if let Some((place, node)) = self.reader(value, "Clip") {
-            (place, node, [bound(node.input.get(1), LINEAR[0])?, bound(node.input.get(2), LINEAR[1])?])
-        } else if let Some((place, node)) = self.reader(value, "Relu") {
-            (place, node, [0.0, LINEAR[1]])
+    fn clamp(&mut self, value: &'a String) -> Option<([f32; 2], &'a String)> {
+        if let Some(node) = self.take(value, "Clip") {
+            let mut bound = |place: usize| match node.input.get(place).filter(|name| !name.is_empty()) {
+                Some(name) => floats(self.constant(name)?)?.first().copied(),
+                None => Some(LINEAR[place - 1]),
+            };
+            Some(([bound(1)?, bound(2)?], node.output.first()?))
+        } else if let Some(node) = self.take(value, "Relu") {
+            Some(([0.0, LINEAR[1]], node.output.first()?))
         } else {
-            return Some((LINEAR, value.to_string()));
-        };
-        self.taken.insert(place);
-        Some((range, node.output[0].clone()))
+            Some((LINEAR, value))
+        }
     }
 
     /// Whether the global mean of a value is read.
     fn mean(&mut self, value: &str) -> bool {
-        let Some((place, node)) = self.reader(value, "GlobalAveragePool") else { return false };
-        self.taken.insert(place);
-        self.means.push(node.output[0].clone());
-        true
+        let mean = self.take(value, "GlobalAveragePool").and_then(|node| node.output.first());
+        self.means.extend(mean);
+        mean.is_some()
     }
 
     /// The name of a value's sum with another one.
-    fn sum(&mut self, value: &str, other: &str) -> Option<String> {
+    fn sum(&mut self, value: &str, other: &str) -> Option<&'a String> {
         let (place, node) = self.reader(value, "Add")?;
         let is_sum = node.input == [value, other] || node.input == [other, value];
         self.taken.extend(is_sum.then_some(place));
-        is_sum.then(|| node.output[0].clone())
+        is_sum.then(|| node.output.first())?
     }
+
+    /// A value as `[batch, len]`, a reshape by the network's input's own first size.
+    fn rows(&mut self, input: &str, value: &str, len: usize) -> Option<&'a String> {
+        let shape = self.take(input, "Shape")?;
+        let batch = self.take(shape.output.first()?, "Gather")?;
+        let sizes = self.take(batch.output.first()?, "Concat")?;
+        let rows = self.take(value, "Reshape")?;
+        let ([_, first], [start, rest]) = (batch.input.as_slice(), sizes.input.as_slice()) else { return None };
+        let is_first = |node| attribute(node, "axis").is_none_or(|axis| axis.i == 0);
+        let is_plain = shape.attribute.is_empty()
+            && is_first(batch)
+            && integers(self.constant(first)?)? == [0]
+            && is_first(sizes)
+            && start == &batch.output[0]
+            && integers(self.constant(rest)?)? == [len as i64]
+            && rows.input == [value, &sizes.output[0]];
+        is_plain.then(|| rows.output.first())?
+    }
+
+    /// What a node of a kind makes of each row of a value with always the same other row, of that length.
+    fn with_row(&mut self, value: &str, kind: &str, len: usize) -> Option<(Vec<f32>, &'a String)> {
+        let node = self.take(value, kind)?;
+        let [first, second] = node.input.as_slice() else { return None };
+        let other = if first == value { second } else { first };
+        let (place, reshape) = self.nodes.iter().enumerate().find(|(_, node)| node.output.first() == Some(other))?;
+        let ("Reshape", [row, shape]) = (reshape.op_type.as_str(), &*reshape.input) else { return None };
+        self.taken.insert(place);
+        let is_row = integers(self.constant(shape)?)? == [1, len as i64];
+        let row = floats(self.constant(row)?)?;
+        (is_row && row.len() == len).then_some((row, node.output.first()?))
+    }
+
+    /// The dense layer that reads a value of so many numbers.
+    fn dense(&mut self, value: &str, inputs: usize) -> Option<(Dense, &'a String)> {
+        let product = self.take(value, "MatMul")?;
+        let [_, weight] = product.input.as_slice() else { return None };
+        let weight = self.constant(weight)?;
+        let &[rows, outputs] = weight.dims.as_slice() else { return None };
+        let (bias, output) = self.with_row(product.output.first()?, "Add", outputs as usize)?;
+        let is_dense = product.input[0] == value && rows as usize == inputs;
+        is_dense.then_some((Dense { weight: weights(weight)?.packed(), bias }, output))
+    }
+}
+
+fn attribute<'a>(node: &'a Node, name: &str) -> Option<&'a Attribute> {
+    node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
 /// The numbers of a tensor of 16- or 32-bit floats.
-fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
-    let raw = &tensor.raw_data;
-    if tensor.data_type == DataType::Float as i32 {
-        let values = raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        return Some(if raw.is_empty() { tensor.float_data.clone() } else { values.collect() });
-    }
-    if tensor.data_type != DataType::Float16 as i32 || raw.is_empty() {
-        return None;
-    }
-    let values: Vec<f16> = raw.as_chunks::<2>().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
-    let mut wide = vec![0.0; values.len()];
-    values.convert_to_f32_slice(&mut wide);
-    Some(wide)
+fn weights(tensor: &Tensor) -> Option<Weights<'_>> {
+    let weights = match tensor.data_type {
+        FLOAT => Weights::Single(tensor.raw_data.as_chunks().0),
+        FLOAT16 => Weights::Half(tensor.raw_data.as_chunks().0),
+        _ => return None,
+    };
+    let is_finite = match weights {
+        Weights::Single(_) => true,
+        // All are looked at, since a way out of the loop would keep the compiler from using vectors.
+        Weights::Half(halves) => halves.iter().fold(true, |all, half| all & f16::from_le_bytes(*half).is_finite()),
+    };
+    let len: i64 = tensor.dims.iter().product();
+    (is_finite && weights.count() as i64 == len).then_some(weights)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The same as 32-bit floats.
+fn floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    Some(weights(tensor)?.floats())
+}
 
-    fn initializer(name: &str, kind: DataType, raw_data: Vec<u8>) -> TensorProto {
-        TensorProto { name: name.into(), data_type: kind as i32, dims: vec![2], raw_data, ..TensorProto::default() }
-    }
-
-    fn node(kind: &str, input: &[&str], output: &str, to: Option<DataType>) -> NodeProto {
-        let to = to.map(|to| AttributeProto { name: "to".into(), i: to as i64, ..AttributeProto::default() });
-        NodeProto {
-            op_type: kind.into(),
-            input: input.iter().map(ToString::to_string).collect(),
-            output: vec![output.into()],
-            attribute: to.into_iter().collect(),
-            ..NodeProto::default()
-        }
-    }
-
-    #[test]
-    fn weights_of_16_bits_were_cast_anew_for_every_poster() {
-        let half = |values: [f32; 2]| values.into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes()).collect();
-        let mut graph = GraphProto {
-            initializer: vec![
-                initializer("weight", DataType::Float16, half([0.5, -3.0])),
-                initializer("bias", DataType::Float, vec![0; 8]),
-                initializer("kept", DataType::Float16, half([1.0, 2.0])),
-            ],
-            node: vec![
-                node("Cast", &["weight"], "wide", Some(DataType::Float)),
-                node("Cast", &["poster"], "cast", Some(DataType::Float)),
-                node("Add", &["wide", "bias"], "sum", None),
-                node("Mul", &["kept", "cast"], "product", None),
-            ],
-            ..GraphProto::default()
-        };
-        widen(&mut graph);
-        let kinds: Vec<_> = graph.node.iter().map(|node| (node.op_type.as_str(), node.input[0].as_str())).collect();
-        assert_eq!(kinds, [("Cast", "poster"), ("Add", "wide"), ("Mul", "kept")]);
-        let names: Vec<_> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-        assert_eq!(names, ["bias", "kept", "wide"]);
-        let wide = &graph.initializer[2];
-        assert_eq!((wide.data_type, wide.dims.as_slice()), (DataType::Float as i32, &[2][..]));
-        assert_eq!(wide.raw_data, [0.5_f32, -3.0].into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
-    }
+/// The numbers of a tensor of integers.
+fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
+    let values = tensor.raw_data.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+    (tensor.data_type == INT64).then(|| values.collect())
 }

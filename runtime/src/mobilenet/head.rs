@@ -1,0 +1,117 @@
+//! What makes probabilities of a trunk's means.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::simd::{dispatch, load, multiply_add, store};
+use super::weights::{Packed, Weight};
+
+/// Two dense layers over means that are shifted and scaled first, with a ReLU between them and a sigmoid behind.
+#[derive(Debug)]
+pub struct Head {
+    /// The vectors to use.
+    pub arch: Arch,
+    /// Added to the means.
+    pub shift: Vec<f32>,
+    /// What they are multiplied with then.
+    pub scale: Vec<f32>,
+    /// The first layer.
+    pub hidden: Dense,
+    /// The second one.
+    pub classes: Dense,
+}
+
+/// A dense layer.
+#[derive(Debug)]
+pub struct Dense {
+    /// `[inputs, outputs]`
+    pub weight: Packed,
+    /// `[outputs]`
+    pub bias: Vec<f32>,
+}
+
+impl Head {
+    /// The probability of each class.
+    pub fn probabilities(&self, mut means: Vec<f32>) -> Vec<f32> {
+        for (mean, (shift, scale)) in means.iter_mut().zip(self.shift.iter().zip(&self.scale)) {
+            *mean = (*mean + shift) * scale;
+        }
+        let mut hidden = self.hidden.run(self.arch, &means);
+        hidden.iter_mut().for_each(|value| *value = value.max(0.0));
+        let mut logits = self.classes.run(self.arch, &hidden);
+        logits.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
+        logits
+    }
+}
+
+/// Inputs whose weights are added at a time: the more, the less often sums are read and written.
+const ROWS: usize = 8;
+
+impl Dense {
+    fn run(&self, arch: Arch, x: &[f32]) -> Vec<f32> {
+        dispatch(arch, Run { layer: self, x })
+    }
+}
+
+struct Run<'a> {
+    layer: &'a Dense,
+    x: &'a [f32],
+}
+
+impl WithSimd for Run<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        match &self.layer.weight {
+            Packed::Single(weight) => self.sum(simd, weight),
+            Packed::Half(weight) => self.sum(simd, weight),
+        }
+    }
+}
+
+impl Run<'_> {
+    #[inline(always)]
+    fn sum<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
+        let mut y = self.layer.bias.clone();
+        let outputs = y.len();
+        for (block, x) in self.x.chunks(ROWS).enumerate() {
+            for (vector, y) in y.chunks_mut(S::F32_LANES).enumerate() {
+                let mut sum = load(simd, y);
+                for (row, x) in x.iter().enumerate() {
+                    let begin = (block * ROWS + row) * outputs + vector * S::F32_LANES;
+                    sum = multiply_add(simd, simd.splat_f32s(*x), W::load(simd, &weights[begin..begin + y.len()]), sum);
+                }
+                store(simd, sum, y);
+            }
+        }
+        y
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simd::all;
+    use super::super::tests::{assert_close, halves, random, singles};
+    use super::super::weights::Weights;
+    use super::*;
+
+    #[test]
+    fn every_size_and_kind_of_vector_gives_the_plain_product() {
+        for arch in all() {
+            for (inputs, outputs) in [(1, 1), (7, 24), (8, 32), (33, 5)] {
+                let (singles, halves) = (singles(inputs * outputs), halves(inputs * outputs));
+                for weight in [Weights::Single(&singles), Weights::Half(&halves)] {
+                    let (x, bias) = (random(inputs), random(outputs));
+                    let floats = weight.floats();
+                    let dot = |output: usize| {
+                        let column = floats[output..].iter().step_by(outputs);
+                        bias[output] + x.iter().zip(column).map(|(x, weight)| x * weight).sum::<f32>()
+                    };
+                    let expected: Vec<f32> = (0..outputs).map(dot).collect();
+                    let layer = Dense { weight: weight.packed(), bias: bias.clone() };
+                    assert_close(&layer.run(arch, &x), &expected, &format!("{arch:?}, {inputs} to {outputs}"));
+                }
+            }
+        }
+    }
+}
