@@ -41,7 +41,7 @@ pub struct Args {
 struct Record<'a> {
     path: String,
     genres: Vec<GenreRecord<'a>>,
-    model: String,
+    model: &'a str,
     elapsed_ms: f64,
 }
 
@@ -67,10 +67,12 @@ struct GenreRecord<'a> {
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let network = args.model.network()?;
     let point = args.model.choose(network.card())?;
+    // Only JSON has it: to take the fingerprint is a good part of the time that one poster takes.
+    let model = if args.json { format!("{}@{}", network.card().name, network.fingerprint()) } else { String::new() };
     let mut out = anstream::stdout().lock();
     let mut outcome = Outcome::Complete;
     for path in &args.posters {
-        match classify(path, &network, point) {
+        match classify(path, &network, point, &model) {
             Ok(mut record) if args.json => {
                 select(&mut record.genres, args);
                 serde_json::to_writer(&mut out, &record)?;
@@ -93,7 +95,12 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// Every genre of a poster, most probable first.
-fn classify<'a>(path: &Path, network: &'a Network, point: &OperatingPoint) -> anyhow::Result<Record<'a>> {
+fn classify<'a>(
+    path: &Path,
+    network: &'a Network,
+    point: &OperatingPoint,
+    model: &'a str,
+) -> anyhow::Result<Record<'a>> {
     let start = Instant::now();
     let size = network.card().input.size();
     let picture = if path == Path::new("-") {
@@ -111,7 +118,6 @@ fn classify<'a>(path: &Path, network: &'a Network, point: &OperatingPoint) -> an
         .map(|((genre, probability), &threshold)| GenreRecord { genre, probability, threshold })
         .collect();
     genres.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    let model = format!("{}@{}", card.name, network.fingerprint());
     Ok(Record { path: path.display().to_string(), genres, model, elapsed_ms: (elapsed_ms * 1e3).round() / 1e3 })
 }
 
