@@ -160,7 +160,13 @@ impl Run<'_> {
 
     /// `HEIGHT` pixels from `pixel` on by a panel's outputs, from `first` on.
     #[inline(always)]
-    fn tile<S: Simd, W: Weight, const HEIGHT: usize>(&mut self, simd: S, pixel: usize, first: usize, weights: &[W]) {
+    fn tile<S: Simd, W: Weight, const HEIGHT: usize>(
+        &mut self,
+        simd: S,
+        pixel: usize,
+        first: usize,
+        mut weights: &[W],
+    ) {
         let Pointwise { inputs, outputs, bias, .. } = self.layer;
         let inputs = *inputs;
         let x: [&[f32]; HEIGHT] = from_fn(|row| &self.x[(pixel + row) * inputs..][..inputs]);
@@ -169,12 +175,14 @@ impl Run<'_> {
         if width > S::F32_LANES {
             let mut sums = [[bias[0], bias[1]]; HEIGHT];
             for input in 0..inputs {
-                let (first, second) = weights[input * VECTORS * S::F32_LANES..].split_at(S::F32_LANES);
-                let weights = [W::load(simd, first), W::load(simd, second)];
+                let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
+                weights = more;
+                let (first, second) = next.split_at(S::F32_LANES);
+                let next = [W::load(simd, first), W::load(simd, second)];
                 for row in 0..HEIGHT {
                     let value = simd.splat_f32s(x[row][input]);
                     for vector in 0..VECTORS {
-                        sums[row][vector] = multiply_add(simd, value, weights[vector], sums[row][vector]);
+                        sums[row][vector] = multiply_add(simd, value, next[vector], sums[row][vector]);
                     }
                 }
             }
@@ -185,9 +193,11 @@ impl Run<'_> {
         } else {
             let mut sums = [bias[0]; HEIGHT];
             for input in 0..inputs {
-                let weights = W::load(simd, &weights[input * VECTORS * S::F32_LANES..]);
+                let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
+                weights = more;
+                let next = W::load(simd, &next[..S::F32_LANES]);
                 for row in 0..HEIGHT {
-                    sums[row] = multiply_add(simd, simd.splat_f32s(x[row][input]), weights, sums[row]);
+                    sums[row] = multiply_add(simd, simd.splat_f32s(x[row][input]), next, sums[row]);
                 }
             }
             for (row, sum) in sums.into_iter().enumerate() {
