@@ -1,7 +1,6 @@
 //! A network taken back from the ONNX file that `train export` made of it.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -9,6 +8,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::ValueEnum;
 use runtime::card::Card;
+use runtime::network::Network;
 use tract_onnx::prelude::{DatumType, Framework};
 use tract_onnx::tensor::load_tensor;
 
@@ -20,10 +20,9 @@ use super::{Architecture, Model};
 /// If the file is not one that `train export` wrote.
 pub fn read(path: &Path) -> Result<(Model, Card)> {
     let name = path.display();
-    let bytes = fs::read(path).with_context(|| format!("{name}: cannot be read; name an exported model"))?;
+    let card = Network::read(Some(path))?.card().clone();
     let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_read(&mut &*bytes).with_context(|| format!("{name}: is not an ONNX model"))?;
-    let card = Card::read(&proto).map_err(|error| anyhow!("{name}: {error}"))?;
+    let proto = onnx.proto_model_for_path(path).with_context(|| format!("{name}: is not an ONNX model"))?;
     let architecture = Architecture::from_str(&card.training.architecture, true).map_err(|_| {
         anyhow!("{name}: its architecture is \"{}\", which is not known here", card.training.architecture)
     })?;
