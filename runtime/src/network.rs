@@ -34,7 +34,7 @@ pub struct Network {
 /// What runs a graph.
 enum Engine {
     /// Code of our own, several times as fast.
-    MobileNet(MobileNet),
+    MobileNet(Box<MobileNet>),
     /// Any other graph.
     Tract(tract::Plan),
 }
@@ -188,7 +188,7 @@ impl Network {
 fn prepare(file: &[u8], model: Model, card: &Card) -> TractResult<Engine> {
     let network = model.graph.as_ref().and_then(graph::mobilenet);
     match network.filter(|network| network.classes() == card.genres.len()) {
-        Some(network) => Ok(Engine::MobileNet(network)),
+        Some(network) => Ok(Engine::MobileNet(Box::new(network))),
         None => Ok(Engine::Tract(tract::Plan::new(file, card)?)),
     }
 }

@@ -29,7 +29,7 @@ fn grainy(width: u32, height: u32, levels: u32) -> RgbImage {
         let grain = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519)).wrapping_mul(3_266_489_917) >> 16;
         image::Rgb(
             [light + title, light * (1.0 - across) + title, 40.0 + 150.0 * down]
-                .map(|v| (v as u8).saturating_add((grain * levels >> 16) as u8)),
+                .map(|v| (v as u8).saturating_add(((grain * levels) >> 16) as u8)),
         )
     })
 }

@@ -159,6 +159,8 @@ impl Run<'_> {
     }
 
     /// `HEIGHT` pixels from `pixel` on by a panel's outputs, from `first` on.
+    // The same place of every pixel is read.
+    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     fn tile<S: Simd, W: Weight, const HEIGHT: usize>(
         &mut self,
