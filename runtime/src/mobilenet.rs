@@ -1,5 +1,5 @@
-//! The trunk of a MobileNetV2 (Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018), run for
-//! one picture by code of its own: several times as fast as a general graph of convolutions.
+//! A MobileNetV2 (Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018) with the head that `train`
+//! gives it, run for one picture by code of its own: several times as fast as a general graph of convolutions.
 //!
 //! Maps are `[height, width, channels]`, so that a pointwise convolution is a matrix product as it lies and a depthwise
 //! one runs along the channels. A block's wide middle, six times its input, never exists as a whole: [`Block`] makes a

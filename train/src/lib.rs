@@ -1,8 +1,8 @@
 //! Trains a poster genre classifier with burn and exports it as one ONNX file that explains itself.
 //!
-//! [`data`] turns CSV files of labelled posters into batches, [`model`] holds the architectures, [`fit`] is the training
-//! loop and [`run`] the directory it leaves behind, [`export`] makes and proves the ONNX file. Preprocessing,
-//! thresholds, evaluation and the model's card are those of [`runtime`].
+//! [`data`] turns CSV files of labelled posters into batches, [`model`] holds the architectures, [`start`] what a training
+//! begins with, [`fit`] is the training loop and [`run`] the directory it leaves behind, [`export`] makes and proves the ONNX
+//! file. Preprocessing, thresholds, evaluation and the model's card are those of [`runtime`].
 
 pub mod average;
 pub mod calibration;
