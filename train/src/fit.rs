@@ -37,8 +37,9 @@ pub enum Ending {
     Interrupted,
 }
 
-/// Trains a run from where it stands to its end, an epoch at a time. Weights, order, augmentation and dropout follow
-/// from the settings' seed and the epoch's number, so that a run that was taken up again ends as one that was not.
+/// Trains a run on a device, from where it stands to its end, an epoch at a time. Weights, order, augmentation and dropout
+/// follow from the settings' seed and the epoch's number, so that a run that was taken up again on the same device ends as
+/// one that was not.
 ///
 /// # Errors
 /// If the run's directory cannot be read or written, or if the data is not what the run began with.
@@ -47,14 +48,15 @@ pub fn fit(
     settings: &Settings,
     [train, validation]: [&Arc<PosterSet>; 2],
     data: &DataArgs,
+    device: &Device,
     interrupted: &AtomicBool,
 ) -> Result<Ending> {
-    let device = Device::flex().autodiff();
-    device.seed(settings.seed);
+    let learning = device.clone().autodiff();
+    learning.seed(settings.seed);
     let prior = train.prior();
-    let mut model = Model::new(settings.architecture, train.genres.len(), &device);
+    let mut model = Model::new(settings.architecture, train.genres.len(), &learning);
     let mut optimizer = AdamWConfig::new().with_weight_decay(settings.weight_decay as f32).with_epsilon(1e-8).init();
-    let mut average = Model::new(settings.architecture, train.genres.len(), &device.clone().inner());
+    let mut average = Model::new(settings.architecture, train.genres.len(), device);
     let mut state = begin(run, train, validation)?;
     if state.history.is_empty() {
         model = start(model, settings, train, &prior)?;
@@ -113,7 +115,8 @@ fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &
                 workers: 1,
             };
             let batches = Batches::new(train, &pass).take(STANDARD_POSTERS / EVALUATION_BATCH);
-            model.standardise(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &Device::flex())));
+            let device = model.device();
+            model.standardise(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &device)));
         }
     }
     model.start_from(&prior.log_odds());
@@ -129,7 +132,7 @@ fn frozen_features(
     data: &DataArgs,
 ) -> Result<[Option<Arc<Features>>; 2]> {
     let extract = |len, planes| {
-        let posters = inputs(len, planes, &settings.input, &Device::flex());
+        let posters = inputs(len, planes, &settings.input, &model.device());
         model.frozen(posters, settings.freeze).into_data().try_to_vec::<f32>().expect("features are f32")
     };
     let looking = Pass {
@@ -215,7 +218,7 @@ fn one_epoch(
 ) -> Option<Epoch> {
     let done = state.history.len();
     let seed = settings.seed.wrapping_mul(1_000_003).wrapping_add(done as u64);
-    let device = Device::flex().autodiff();
+    let device = model.device().autodiff();
     device.seed(seed);
     let losses: Vec<f64> = state.history.iter().map(|epoch| epoch.validation_loss).collect();
     let pass = Pass {
@@ -310,7 +313,7 @@ fn logits_from(model: &Model, features: &Features, posters: usize, settings: &Se
     let logits = posters.chunks(EVALUATION_BATCH).flat_map(|chunk| {
         let rows = chunk.iter().flat_map(|poster| features.get(*poster, 0)).collect::<Vec<f32>>();
         let shape = [chunk.len(), rows.len() / chunk.len()];
-        let rows = Tensor::from_data(TensorData::new(rows, shape), &Device::flex());
+        let rows = Tensor::from_data(TensorData::new(rows, shape), &model.device());
         model.forward_from(rows, settings.freeze, size).into_data().try_to_vec::<f32>().expect("logits are f32")
     });
     logits.collect()
@@ -318,7 +321,7 @@ fn logits_from(model: &Model, features: &Features, posters: usize, settings: &Se
 
 /// The logits of `len` posters, `[len, G]`, from their planes, `[len, 3, height, width]`.
 pub fn forward(model: &Model, len: usize, planes: Vec<f32>, input: &Input) -> Vec<f32> {
-    let inputs = inputs(len, planes, input, &Device::flex());
+    let inputs = inputs(len, planes, input, &model.device());
     model.forward_fast(inputs, 0).into_data().try_to_vec::<f32>().expect("logits are f32")
 }
 

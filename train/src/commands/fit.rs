@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
+use burn::tensor::Device;
 use runtime::commands::{Outcome, on_ctrl_c};
 use runtime::manifest::Source;
 use runtime::poster::Input;
@@ -32,6 +33,38 @@ pub struct Args {
 
     #[command(flatten)]
     data: DataArgs,
+
+    /// What computes; all but flex are features of the crate that the program must be built with: libtorch, cuda
+    #[arg(long, value_enum, default_value_t = Compute::Flex)]
+    device: Compute,
+}
+
+/// What a network learns on.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "lowercase")]
+enum Compute {
+    /// The processor, by burn's flex backend and the operations made for it here
+    Flex,
+    /// The processor, by LibTorch
+    #[cfg(feature = "libtorch")]
+    LibTorch,
+    /// The first NVIDIA GPU
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+impl Compute {
+    fn device(self) -> Device {
+        match self {
+            Self::Flex => Device::flex(),
+            // burn's developers would rather have one backend for everything; as long as theirs is there, it is of use.
+            #[cfg(feature = "libtorch")]
+            #[allow(deprecated)]
+            Self::LibTorch => Device::libtorch(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Device::cuda(0),
+        }
+    }
 }
 
 /// What a new run is made of.
@@ -257,7 +290,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     );
 
     let interrupted = on_ctrl_c(|| {})?;
-    match fit::fit(&run, &settings, [&train, &validation], &args.data, &interrupted)? {
+    match fit::fit(&run, &settings, [&train, &validation], &args.data, &args.device.device(), &interrupted)? {
         Ending::Finished => {}
         Ending::Interrupted => {
             let done = run.state()?.map_or(0, |state| state.history.len());

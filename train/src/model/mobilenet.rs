@@ -157,18 +157,18 @@ impl MobileNet {
         let mut map = relu6(self.stem.forward(posters, 2, 1));
         let mut means = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {
-            let wide =
-                block.expand.as_ref().map_or_else(|| map.clone(), |expand| relu6(expand.forward(map.clone(), 1, 1)));
+            let (output, wide) = block.forward(map);
             if TAPS.contains(&index) {
-                means.push(self.mean.forward(wide.clone()));
+                means.push(self.mean.forward(wide));
             }
-            map = block.finish(map, wide);
+            map = output;
         }
         means.push(self.mean.forward(relu6(self.last.forward(map, 1, 1))));
         self.classify(Tensor::cat(means, 1).squeeze_dims::<2>(&[2, 3]))
     }
 
-    /// The same logits by a faster way, for burn's flex backend. The first `frozen` parts of the trunk get no gradients.
+    /// The same logits for training, by a faster way where there is one: on burn's flex backend. The first `frozen` parts
+    /// of the trunk get no gradients.
     ///
     /// # Shapes
     /// As for [`MobileNet::forward`].
@@ -233,7 +233,7 @@ impl MobileNet {
     /// The features after the stem and the first block, which are alone at their size and made with burn's operations.
     fn start(&self, posters: Tensor<4>) -> Features {
         let map = relu6(self.stem.forward(posters, 2, 1));
-        let map = self.blocks[0].finish(map.clone(), map);
+        let (map, _) = self.blocks[0].forward(map);
         Features { map: map.permute([0, 2, 3, 1]), means: Vec::new() }
     }
 
@@ -241,10 +241,16 @@ impl MobileNet {
     fn blocks(&self, mut features: Features, blocks: Range<usize>) -> Features {
         for index in blocks {
             let block = &self.blocks[index];
-            let expand = block.expand.as_ref().expect("only the first block does not expand");
-            let weights = [expand, &block.depthwise, &block.project].map(|conv| (conv.weight.val(), conv.bias.val()));
             let tap = TAPS.contains(&index);
-            let (map, mean) = inverted_residual(features.map, weights, block.stride, tap);
+            let (map, mean) = if features.map.device().inner() == Device::flex() {
+                let expand = block.expand.as_ref().expect("only the first block does not expand");
+                let convolutions = [expand, &block.depthwise, &block.project];
+                let weights = convolutions.map(|conv| (conv.weight.val(), conv.bias.val()));
+                inverted_residual(features.map, weights, block.stride, tap)
+            } else {
+                let (map, wide) = block.forward(features.map.permute([0, 3, 1, 2]));
+                (map.permute([0, 2, 3, 1]), tap.then(|| self.mean.forward(wide).squeeze_dims(&[2, 3])))
+            };
             features.map = map;
             features.means.extend(mean);
         }
@@ -272,12 +278,15 @@ impl MobileNet {
 }
 
 impl Block {
-    /// The block's output from its input and its expanded middle.
-    fn finish(&self, input: Tensor<4>, wide: Tensor<4>) -> Tensor<4> {
+    /// The block's output and its expanded middle, with burn's own operations.
+    fn forward(&self, input: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let expand = |expand: &Convolution| relu6(expand.forward(input.clone(), 1, 1));
+        let wide = self.expand.as_ref().map_or_else(|| input.clone(), expand);
         let channels = wide.dims()[1];
-        let narrow = relu6(self.depthwise.forward(wide, self.stride, channels));
+        let narrow = relu6(self.depthwise.forward(wide.clone(), self.stride, channels));
         let output = self.project.forward(narrow, 1, 1);
-        if self.stride == 1 && output.dims()[1] == input.dims()[1] { output + input } else { output }
+        let is_residual = self.stride == 1 && output.dims()[1] == input.dims()[1];
+        (if is_residual { output + input } else { output }, wide)
     }
 }
 
@@ -368,6 +377,33 @@ mod tests {
                 let weight = difference(conv.weight.grad(&fast).unwrap(), conv.weight.grad(&plain).unwrap());
                 let bias = difference(conv.bias.grad(&fast).unwrap(), conv.bias.grad(&plain).unwrap());
                 assert!(weight < 1e-3 && bias < 1e-3, "{name}: weight's differ by {weight}, bias's by {bias}");
+            }
+        }
+    }
+
+    #[cfg(feature = "libtorch")]
+    #[test]
+    fn libtorch_learns_what_flex_does() {
+        #[allow(deprecated)]
+        let [flex, libtorch] = [Device::flex(), Device::libtorch()].map(Device::autodiff);
+        let network = network(0.35, &flex);
+        let moved = MobileNetConfig::new(5).with_width(0.35).with_dropout([0.0; 2]).init(&libtorch);
+        let moved = moved.load_record(network.clone().into_record());
+        let posters = Tensor::<4>::random([2, 3, 80, 48], Distribution::Default, &flex) * 20.0;
+        for frozen in [0, 3] {
+            let (here, there) = (posters.clone(), Tensor::from_data(posters.clone().into_data(), &libtorch));
+            let (here, there) = (network.forward_fast(here, frozen), moved.forward_fast(there, frozen));
+            let logits = Tensor::from_data(there.clone().into_data(), &flex);
+            let found = difference(logits, here.clone());
+            assert!(found < 1e-4, "{frozen} parts frozen: logits differ by {found}");
+            let (here, there) = (here.powi_scalar(2).sum().backward(), there.powi_scalar(2).sum().backward());
+            for index in frozen.max(1)..BLOCKS {
+                let gradient = |network: &MobileNet, gradients| {
+                    let gradient = network.blocks[index].depthwise.weight.grad(gradients).unwrap();
+                    Tensor::<4>::from_data(gradient.into_data(), &Device::flex())
+                };
+                let found = difference(gradient(&moved, &there), gradient(&network, &here));
+                assert!(found < 1e-3, "{frozen} parts frozen, block {index}: gradients differ by {found}");
             }
         }
     }

@@ -80,6 +80,14 @@ impl Model {
         Ok(self.try_load_record(record.allow_partial(true).allow_unused(false))?)
     }
 
+    /// Where the weights are, without gradients.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Cnn(cnn) => cnn.genres.weight.device().inner(),
+            Self::MobileNet(mobilenet) => mobilenet.genres.weight.device().inner(),
+        }
+    }
+
     /// Makes the network say these logits, `[G]`, whatever it sees: it learns from there what a poster adds to them.
     pub fn start_from(&mut self, logits: &[f32]) {
         let genres = match self {
@@ -143,7 +151,7 @@ impl Model {
         }
     }
 
-    /// The same logits by the fastest way on burn's flex backend; the first `frozen` parts of the trunk get no gradients.
+    /// The same logits by the fastest way for training; the first `frozen` parts of the trunk get no gradients.
     ///
     /// # Shapes
     /// As for [`Model::forward`].
