@@ -19,7 +19,7 @@ const WAVES: f64 = 2.0;
 
 /// How many waves of a block matter where so many samples become one pixel.
 pub fn waves(scale: f64) -> usize {
-    (WAVES * 8.0 / scale).ceil().clamp(3.0, 8.0) as usize
+    (WAVES * 8.0 / scale).ceil().clamp(2.0, 8.0) as usize
 }
 
 /// The picture at the given width and height.
@@ -328,6 +328,6 @@ mod tests {
 
     #[test]
     fn large_pictures_need_few_waves() {
-        assert_eq!([1.0, 2.0, 2.6, 5.2, 10.4, 100.0].map(waves), [8, 8, 7, 4, 3, 3]);
+        assert_eq!([1.0, 2.0, 2.6, 5.2, 10.4, 100.0].map(waves), [8, 8, 7, 4, 2, 2]);
     }
 }
