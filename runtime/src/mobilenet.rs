@@ -18,10 +18,10 @@ use pulp::Arch;
 
 use block::Scratch;
 pub use block::{Block, Convolution, Input, Picture};
-pub use head::{Dense, Head};
+pub use head::{Dense, Head, Matrix};
 use pointwise::{Pointwise, Target};
-use simd::add_pixels;
-pub use weights::{Packed, Weights};
+use simd::{add_pixels, room};
+pub use weights::Weights;
 
 /// A trunk and the head that makes probabilities of its means.
 #[derive(Debug)]
@@ -105,11 +105,11 @@ impl Trunk {
             }
             let outputs = self.last.outputs();
             let pixels = size[0] * size[1];
-            y.resize(pixels * outputs, 0.0);
+            let y = room(y, pixels * outputs);
             let places: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
             self.last.run(x, Target { y, places: &places, residual: None }, &mut scratch.panel);
             let mut sums = vec![0.0; outputs];
-            add_pixels(self.arch, &y[..pixels * outputs], &mut sums);
+            add_pixels(self.arch, y, &mut sums);
             means.extend(sums.iter().map(|sum| sum / pixels as f32));
             means
         })

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 use super::depthwise::{Depthwise, KERNEL};
 use super::pointwise::{Pointwise, Target};
-use super::simd::{add_pixels, aligned};
+use super::simd::{add_pixels, aligned, room};
 use super::weights::Weights;
 
 /// Bytes of a block's middle that are made at a time: a part of the second cache of small processors (1 MB on a
@@ -140,7 +140,7 @@ impl Block {
         let Scratch { patches, middle, narrow, places, sums, panel } = scratch;
         let middle = aligned(middle, rows_of(strip) * row_len);
         let narrow = aligned(narrow, strip * output_width * channels);
-        y.resize(output_height * output_width * outputs, 0.0);
+        let y = room(y, output_height * output_width * outputs);
         sums.clear();
         sums.resize(channels, 0.0);
 
@@ -218,7 +218,7 @@ impl Picture<'_> {
         let zeros = vec![0.0; width];
         let len = rows.len() * output_width * PATCH;
         // One number more: see below.
-        buffer.resize(buffer.len().max(len + 1), 0.0);
+        let buffer = room(buffer, len + 1);
         for (index, row) in rows.enumerate() {
             let lines: [&[f32]; PATCH / KERNEL] = from_fn(|line| {
                 let (plane, y) = (line / KERNEL, (row * self.stride + line % KERNEL).wrapping_sub(top));

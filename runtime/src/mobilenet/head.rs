@@ -1,9 +1,10 @@
 //! What makes probabilities of a trunk's means.
 
+use prost::bytes::Bytes;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::simd::{dispatch, load, multiply_add, store};
-use super::weights::{Packed, Weight};
+use super::weights::Weight;
 
 /// Two dense layers over means that are shifted and scaled first, with a ReLU between them and a sigmoid behind.
 #[derive(Debug)]
@@ -24,9 +25,18 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Dense {
     /// `[inputs, outputs]`
-    pub weight: Packed,
+    pub weight: Matrix,
     /// `[outputs]`
     pub bias: Vec<f32>,
+}
+
+/// The weights of a dense layer, in the order in which both an ONNX file has them and the layer uses them.
+#[derive(Debug)]
+pub enum Matrix {
+    /// 32-bit floats.
+    Single(Vec<f32>),
+    /// The file's own bytes of 16-bit floats, all of them finite, the lowest byte of each first.
+    Half(Bytes),
 }
 
 impl Head {
@@ -63,8 +73,8 @@ impl WithSimd for Run<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         match &self.layer.weight {
-            Packed::Single(weight) => self.sum(simd, weight),
-            Packed::Half(weight) => self.sum(simd, weight),
+            Matrix::Single(weight) => self.sum(simd, weight),
+            Matrix::Half(weight) => self.sum(simd, weight.as_chunks::<2>().0),
         }
     }
 }
@@ -108,7 +118,11 @@ mod tests {
                         bias[output] + x.iter().zip(column).map(|(x, weight)| x * weight).sum::<f32>()
                     };
                     let expected: Vec<f32> = (0..outputs).map(dot).collect();
-                    let layer = Dense { weight: weight.packed(), bias: bias.clone() };
+                    let weight = match weight {
+                        Weights::Single(_) => Matrix::Single(floats.clone()),
+                        Weights::Half(halves) => Matrix::Half(Bytes::copy_from_slice(halves.as_flattened())),
+                    };
+                    let layer = Dense { weight, bias: bias.clone() };
                     assert_close(&layer.run(arch, &x), &expected, &format!("{arch:?}, {inputs} to {outputs}"));
                 }
             }

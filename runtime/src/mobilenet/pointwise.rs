@@ -81,15 +81,16 @@ impl Pointwise {
 /// `[outputs, inputs]` as `[panels, inputs, panel]`, with zeros where there are more of them.
 fn pack<W: Weight>(weight: &[W::Bytes], outputs: usize, [panels, inputs, panel]: [usize; 3]) -> Vec<W> {
     let row_len = weight.len() / outputs;
-    let mut packed = vec![W::default(); panels * inputs * panel];
-    for (rows, packed) in weight.chunks(panel * row_len).zip(packed.chunks_exact_mut(inputs * panel)) {
-        for (input, packed) in (0..row_len).zip(packed.chunks_exact_mut(panel)) {
-            packed
-                .iter_mut()
-                .zip(rows[input..].iter().step_by(row_len))
-                .for_each(|(to, from)| *to = W::from_bytes(*from));
+    let mut packed = Vec::with_capacity(panels * inputs * panel);
+    for (index, rows) in weight.chunks(panel * row_len).enumerate() {
+        for input in 0..row_len {
+            let of =
+                |output: usize| rows.get(output * row_len + input).map_or(W::default(), |bytes| W::from_bytes(*bytes));
+            packed.extend((0..panel).map(of));
         }
+        packed.resize((index + 1) * inputs * panel, W::default());
     }
+    packed.resize(panels * inputs * panel, W::default());
     packed
 }
 

@@ -78,13 +78,19 @@ pub fn add_pixels(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
     dispatch(arch, Add { pixels, sums });
 }
 
-/// `len` numbers of a buffer, from the beginning of a cache line on: vectors that lie across two cost twice.
+/// `len` numbers of a buffer, whatever they are.
+pub fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        // Zeros that nobody has written yet, while a longer old buffer would have to be copied.
+        *buffer = vec![0.0; len];
+    }
+    &mut buffer[..len]
+}
+
+/// The same from the beginning of a cache line on: vectors that lie across two cost twice.
 pub fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     const LINE: usize = 64;
-    if buffer.len() < len + LINE / size_of::<f32>() {
-        buffer.resize(len + LINE / size_of::<f32>(), 0.0);
-    }
-    let begin = buffer.as_ptr().align_offset(LINE);
+    let begin = room(buffer, len + LINE / size_of::<f32>()).as_ptr().align_offset(LINE);
     &mut buffer[begin..begin + len]
 }
 

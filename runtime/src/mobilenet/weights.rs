@@ -2,7 +2,6 @@
 
 use std::any::Any;
 
-use half::f16;
 use pulp::Simd;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::V4;
@@ -24,8 +23,8 @@ pub enum Weights<'a> {
 pub enum Packed {
     /// 32-bit floats.
     Single(Vec<f32>),
-    /// 16-bit floats.
-    Half(Vec<f16>),
+    /// The bytes of 16-bit floats.
+    Half(Vec<[u8; 2]>),
 }
 
 /// A number as weights are kept.
@@ -51,29 +50,21 @@ impl Weights<'_> {
     pub fn floats(&self) -> Vec<f32> {
         match self {
             Self::Single(singles) => singles.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-            Self::Half(halves) => halves.iter().map(|bytes| widened(f16::from_le_bytes(*bytes))).collect(),
-        }
-    }
-
-    /// In the same order.
-    pub fn packed(&self) -> Packed {
-        match self {
-            Self::Single(_) => Packed::Single(self.floats()),
-            Self::Half(halves) => Packed::Half(halves.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect()),
+            Self::Half(halves) => halves.iter().map(|half| widened(*half)).collect(),
         }
     }
 }
 
 /// Finite 16-bit floats as 32-bit ones.
 #[inline(always)]
-pub fn widen(halves: &[f16], floats: &mut [f32]) {
+pub fn widen(halves: &[[u8; 2]], floats: &mut [f32]) {
     floats.iter_mut().zip(halves).for_each(|(float, half)| *float = widened(*half));
 }
 
 /// A finite 16-bit float as a 32-bit one, in steps that the compiler turns into vectors.
 #[inline(always)]
-fn widened(half: f16) -> f32 {
-    let bits = u32::from(half.to_bits());
+fn widened(half: [u8; 2]) -> f32 {
+    let bits = u32::from(u16::from_le_bytes(half));
     // The sign, and exponent and fraction where a 32-bit float has its own; its exponent counts from another zero.
     f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * EXPONENT
 }
@@ -97,11 +88,11 @@ impl Weight for f32 {
     }
 }
 
-impl Weight for f16 {
-    type Bytes = [u8; 2];
+impl Weight for [u8; 2] {
+    type Bytes = Self;
 
-    fn from_bytes(bytes: [u8; 2]) -> Self {
-        Self::from_le_bytes(bytes)
+    fn from_bytes(bytes: Self) -> Self {
+        bytes
     }
 
     #[inline(always)]
@@ -109,7 +100,7 @@ impl Weight for f16 {
         // AVX-512 has an instruction for it.
         #[cfg(target_arch = "x86_64")]
         if let (Some(v4), Some(halves)) = ((&simd as &dyn Any).downcast_ref::<V4>(), weights.first_chunk()) {
-            let bits: [u16; 16] = halves.map(f16::to_bits);
+            let bits: [u16; 16] = halves.map(u16::from_le_bytes);
             return pulp::cast_lossy(v4.avx512f._mm512_cvtph_ps(pulp::cast(bits)));
         }
         let mut floats = [0.0; MOST_LANES];
@@ -122,12 +113,14 @@ impl Weight for f16 {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::*;
 
     #[test]
     fn every_finite_16_bit_float_keeps_its_value() {
         for value in (0..=u16::MAX).map(f16::from_bits).filter(|value| value.is_finite()) {
-            assert_eq!(widened(value).to_bits(), f32::from(value).to_bits(), "{value}");
+            assert_eq!(widened(value.to_le_bytes()).to_bits(), f32::from(value).to_bits(), "{value}");
         }
     }
 }

@@ -6,7 +6,7 @@ use half::f16;
 use pulp::Arch;
 
 use super::onnx::{Attribute, Graph, Node, Tensor};
-use crate::mobilenet::{Block, Convolution, Dense, Head, MobileNet, Trunk, Weights};
+use crate::mobilenet::{Block, Convolution, Dense, Head, Matrix, MobileNet, Trunk, Weights};
 
 /// Number that ONNX has for a type of numbers.
 const FLOAT: i32 = 1;
@@ -254,7 +254,11 @@ impl<'a> Walk<'a> {
         let &[rows, outputs] = weight.dims.as_slice() else { return None };
         let (bias, output) = self.with_row(product.output.first()?, "Add", outputs as usize)?;
         let is_dense = product.input[0] == value && rows as usize == inputs;
-        is_dense.then_some((Dense { weight: weights(weight)?.packed(), bias }, output))
+        let weight = match weights(weight)? {
+            Weights::Half(_) => Matrix::Half(weight.raw_data.clone()),
+            single => Matrix::Single(single.floats()),
+        };
+        is_dense.then_some((Dense { weight, bias }, output))
     }
 }
 
