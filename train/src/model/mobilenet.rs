@@ -237,7 +237,8 @@ impl MobileNet {
         Features { map: map.permute([0, 2, 3, 1]), means: Vec::new() }
     }
 
-    /// The features after more blocks, of which the first, number 0, is not one.
+    /// The features after more blocks, of which the first, number 0, is not one: by [`inverted_residual`], or on a device that
+    /// does not have it by burn's own operations.
     fn blocks(&self, mut features: Features, blocks: Range<usize>) -> Features {
         for index in blocks {
             let block = &self.blocks[index];
