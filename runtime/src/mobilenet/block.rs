@@ -217,25 +217,20 @@ impl Picture<'_> {
         let [_, output_width] = self.output_size();
         let zeros = vec![0.0; width];
         let len = rows.len() * output_width * PATCH;
-        // One number more: see below.
-        let buffer = room(buffer, len + 1);
-        for (index, row) in rows.enumerate() {
-            let lines: [&[f32]; PATCH / KERNEL] = from_fn(|line| {
+        let buffer = room(buffer, len);
+        for (row, patches) in rows.zip(buffer.chunks_exact_mut(output_width * PATCH)) {
+            for line in 0..PATCH / KERNEL {
                 let (plane, y) = (line / KERNEL, (row * self.stride + line % KERNEL).wrapping_sub(top));
-                if y < height { &self.planes[(plane * height + y) * width..][..width] } else { &zeros }
-            });
-            for column in 0..output_width {
-                let patch = &mut buffer[(index * output_width + column) * PATCH..][..PATCH + 1];
-                let begin = (column * self.stride).wrapping_sub(left);
-                if begin < width && begin + KERNEL < width {
-                    // Four numbers are copied as fast as one; the next line, or patch, overwrites the last one.
-                    for (line, pixels) in lines.iter().enumerate() {
-                        patch[line * KERNEL..][..KERNEL + 1].copy_from_slice(&pixels[begin..][..KERNEL + 1]);
-                    }
-                } else {
-                    for (place, value) in patch[..PATCH].iter_mut().enumerate() {
-                        let x = begin.wrapping_add(place % KERNEL);
-                        *value = lines[place / KERNEL].get(x).copied().unwrap_or(0.0);
+                let pixels = if y < height { &self.planes[(plane * height + y) * width..][..width] } else { &*zeros };
+                for (column, patch) in patches.chunks_exact_mut(PATCH).enumerate() {
+                    let patch = &mut patch[line * KERNEL..][..KERNEL];
+                    let begin = (column * self.stride).wrapping_sub(left);
+                    if let Some(seen) = pixels.get(begin..begin.wrapping_add(KERNEL)) {
+                        patch.copy_from_slice(seen);
+                    } else {
+                        for (place, value) in patch.iter_mut().enumerate() {
+                            *value = pixels.get(begin.wrapping_add(place)).copied().unwrap_or(0.0);
+                        }
                     }
                 }
             }

@@ -53,9 +53,6 @@ impl Head {
     }
 }
 
-/// Inputs whose weights are added at a time: the more, the less often sums are read and written.
-const ROWS: usize = 8;
-
 impl Dense {
     fn run(&self, arch: Arch, x: &[f32]) -> Vec<f32> {
         dispatch(arch, Run { layer: self, x })
@@ -83,15 +80,11 @@ impl Run<'_> {
     #[inline(always)]
     fn sum<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
         let mut y = self.layer.bias.clone();
-        let outputs = y.len();
-        for (block, x) in self.x.chunks(ROWS).enumerate() {
-            for (vector, y) in y.chunks_mut(S::F32_LANES).enumerate() {
-                let mut sum = load(simd, y);
-                for (row, x) in x.iter().enumerate() {
-                    let begin = (block * ROWS + row) * outputs + vector * S::F32_LANES;
-                    sum = multiply_add(simd, simd.splat_f32s(*x), W::load(simd, &weights[begin..begin + y.len()]), sum);
-                }
-                store(simd, sum, y);
+        // Row by row, as they lie: the system's caches read ahead of it.
+        for (x, weights) in self.x.iter().zip(weights.chunks_exact(y.len())) {
+            let x = simd.splat_f32s(*x);
+            for (y, weights) in y.chunks_mut(S::F32_LANES).zip(weights.chunks(S::F32_LANES)) {
+                store(simd, multiply_add(simd, x, W::load(simd, weights), load(simd, y)), y);
             }
         }
         y

@@ -107,50 +107,64 @@ impl WithSimd for Run<'_> {
 
     /// Panel by panel, so that one stays in the first cache while all pixels pass by.
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        match &self.layer.weights {
-            Packed::Single(weights) => self.panels(simd, weights),
-            // AVX-512 widens them beside the sums; elsewhere few pixels are not worth a detour through memory.
-            Packed::Half(halves) if S::F32_LANES == 16 || self.target.places.len() <= tile_height::<S>() => {
-                self.panels(simd, halves)
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { layer, x, mut target, buffer } = self;
+        let panel = layer.inputs * VECTORS * S::F32_LANES;
+        let firsts = (0..layer.outputs).step_by(VECTORS * S::F32_LANES);
+        match &layer.weights {
+            Packed::Single(weights) => {
+                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
+                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
+                }
             }
-            Packed::Half(halves) => {
-                let buffer = std::mem::take(&mut self.buffer);
-                for (index, halves) in halves.chunks_exact(buffer.len()).enumerate() {
-                    widen(halves, buffer);
-                    self.panel(simd, index, buffer);
+            Packed::Half(weights) if target.places.len() <= FEW_TILES * tile_height::<S>() => {
+                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
+                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
+                }
+            }
+            Packed::Half(weights) => {
+                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
+                    widen(weights, buffer);
+                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights: buffer });
                 }
             }
         }
     }
 }
 
+/// Tiles that are not worth a detour of 16-bit weights through memory.
+const FEW_TILES: usize = 4;
+
 /// Pixels of the largest tile: AVX2 has 16 registers, AVX-512 and NEON have 32.
 const fn tile_height<S: Simd>() -> usize {
     if cfg!(target_arch = "x86_64") && S::F32_LANES < 16 { 6 } else { 12 }
 }
 
-impl Run<'_> {
-    #[inline(always)]
-    fn panels<S: Simd, W: Weight>(&mut self, simd: S, weights: &[W]) {
-        for (index, weights) in weights.chunks_exact(self.layer.inputs * VECTORS * S::F32_LANES).enumerate() {
-            self.panel(simd, index, weights);
-        }
-    }
+/// All pixels by the outputs of a panel.
+struct Panel<'a, 'b, W> {
+    layer: &'a Pointwise,
+    x: &'a [f32],
+    target: &'a mut Target<'b>,
+    /// The panel's first output.
+    first: usize,
+    /// `[inputs, VECTORS * lanes]`
+    weights: &'a [W],
+}
 
-    /// All pixels by the outputs of a panel of weights `[inputs, VECTORS * lanes]`.
+impl<W: Weight> WithSimd for Panel<'_, '_, W> {
+    type Output = ();
+
     #[inline(always)]
-    fn panel<S: Simd, W: Weight>(&mut self, simd: S, index: usize, weights: &[W]) {
+    fn with_simd<S: Simd>(mut self, simd: S) {
         let pixels = self.target.places.len();
-        let first = index * VECTORS * S::F32_LANES;
         let mut pixel = 0;
         macro_rules! tiles {
-            ($($height:literal)*) => {{
+            ($($height:literal)*) => {
                 $(while pixels - pixel >= $height {
-                    self.tile::<S, W, $height>(simd, pixel, first, weights);
+                    self.tile::<S, $height>(simd, pixel);
                     pixel += $height;
                 })*
-            }};
+            };
         }
         if tile_height::<S>() == 6 {
             tiles!(6 4 2 1);
@@ -158,24 +172,21 @@ impl Run<'_> {
             tiles!(12 6 4 2 1);
         }
     }
+}
 
-    /// `HEIGHT` pixels from `pixel` on by a panel's outputs, from `first` on.
+impl<W: Weight> Panel<'_, '_, W> {
+    /// `HEIGHT` pixels, from `pixel` on.
     // The same place of every pixel is read.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
-    fn tile<S: Simd, W: Weight, const HEIGHT: usize>(
-        &mut self,
-        simd: S,
-        pixel: usize,
-        first: usize,
-        mut weights: &[W],
-    ) {
+    fn tile<S: Simd, const HEIGHT: usize>(&mut self, simd: S, pixel: usize) {
         let Pointwise { inputs, outputs, bias, .. } = self.layer;
         let inputs = *inputs;
-        let x: [&[f32]; HEIGHT] = from_fn(|row| &self.x[(pixel + row) * inputs..][..inputs]);
-        let bias = S::as_simd_f32s(&bias[first..]).0;
-        let width = outputs - first;
-        if width > S::F32_LANES {
+        let mut pixels = self.x[pixel * inputs..].chunks_exact(inputs);
+        let x: [&[f32]; HEIGHT] = from_fn(|_| pixels.next().expect("a pixel for each place"));
+        let bias = S::as_simd_f32s(&bias[self.first..]).0;
+        let mut weights = self.weights;
+        if outputs - self.first > S::F32_LANES {
             let mut sums = [[bias[0], bias[1]]; HEIGHT];
             for input in 0..inputs {
                 let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
@@ -189,37 +200,61 @@ impl Run<'_> {
                     }
                 }
             }
-            for (row, sums) in sums.into_iter().enumerate() {
-                self.finish(simd, sums[0], pixel + row, first, S::F32_LANES);
-                self.finish(simd, sums[1], pixel + row, first + S::F32_LANES, S::F32_LANES.min(width - S::F32_LANES));
-            }
+            self.finish(simd, sums, pixel);
         } else {
-            let mut sums = [bias[0]; HEIGHT];
+            let mut sums = [[bias[0]]; HEIGHT];
             for input in 0..inputs {
                 let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
                 weights = more;
                 let next = W::load(simd, &next[..S::F32_LANES]);
                 for row in 0..HEIGHT {
-                    sums[row] = multiply_add(simd, simd.splat_f32s(x[row][input]), next, sums[row]);
+                    sums[row][0] = multiply_add(simd, simd.splat_f32s(x[row][input]), next, sums[row][0]);
                 }
             }
-            for (row, sum) in sums.into_iter().enumerate() {
-                self.finish(simd, sum, pixel + row, first, width);
-            }
+            self.finish(simd, sums, pixel);
         }
     }
 
-    /// Clamps and writes `width` outputs of a pixel, at most a vector of them.
+    /// Clamps and writes the sums of pixels from `pixel` on: as many outputs as there are left.
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S, sum: S::f32s, pixel: usize, first: usize, width: usize) {
-        let Target { y, places, residual } = &mut self.target;
+    fn finish<S: Simd, const HEIGHT: usize, const WIDTH: usize>(
+        &mut self,
+        simd: S,
+        sums: [[S::f32s; WIDTH]; HEIGHT],
+        pixel: usize,
+    ) {
+        let (first, width) = (self.first, self.layer.outputs - self.first);
+        let Target { y, places, residual } = &mut *self.target;
+        let places: &[usize; HEIGHT] = places[pixel..].first_chunk().expect("as many places as pixels");
         let [low, high] = self.layer.range.map(|bound| simd.splat_f32s(bound));
-        let mut sum = simd.min_f32s(simd.max_f32s(sum, low), high);
-        let at = places[pixel] + first;
-        if let Some(residual) = residual {
-            sum = simd.add_f32s(sum, load(simd, &residual[at..at + width]));
+        let clamp = |sum| simd.min_f32s(simd.max_f32s(sum, low), high);
+        let whole = WIDTH * S::F32_LANES;
+        // Sums that a loop comes to one after the other would have to lie in memory.
+        macro_rules! rows {
+            ($($row:literal)*) => {
+                $(if $row < HEIGHT {
+                    let mut sums = sums[$row].map(clamp);
+                    let place = places[$row] + first;
+                    if width >= whole {
+                        if let Some(residual) = residual {
+                            let residual = S::as_simd_f32s(&residual[place..place + whole]).0;
+                            sums = from_fn(|vector| simd.add_f32s(sums[vector], residual[vector]));
+                        }
+                        S::as_mut_simd_f32s(&mut y[place..place + whole]).0.copy_from_slice(&sums);
+                    } else {
+                        for (vector, mut sum) in sums.into_iter().enumerate() {
+                            let begin = vector * S::F32_LANES;
+                            let here = place + begin..place + width.min(begin + S::F32_LANES);
+                            if let Some(residual) = residual {
+                                sum = simd.add_f32s(sum, load(simd, &residual[here.clone()]));
+                            }
+                            store(simd, sum, &mut y[here]);
+                        }
+                    }
+                })*
+            };
         }
-        store(simd, sum, &mut y[at..at + width]);
+        rows!(0 1 2 3 4 5 6 7 8 9 10 11);
     }
 }
 
