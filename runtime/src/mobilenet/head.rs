@@ -35,7 +35,7 @@ pub struct Dense {
 pub enum Matrix {
     /// 32-bit floats.
     Single(Vec<f32>),
-    /// The file's own bytes of 16-bit floats, all of them finite, the lowest byte of each first.
+    /// The file's own bytes of 16-bit floats, the lowest byte of each first.
     Half(Bytes),
 }
 

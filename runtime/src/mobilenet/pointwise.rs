@@ -80,17 +80,19 @@ impl Pointwise {
 
 /// `[outputs, inputs]` as `[panels, inputs, panel]`, with zeros where there are more of them.
 fn pack<W: Weight>(weight: &[W::Bytes], outputs: usize, [panels, inputs, panel]: [usize; 3]) -> Vec<W> {
+    /// Rows at a time: as many weights are written at once.
+    const ROWS: usize = 4;
     let row_len = weight.len() / outputs;
-    let mut packed = Vec::with_capacity(panels * inputs * panel);
-    for (index, rows) in weight.chunks(panel * row_len).enumerate() {
-        for input in 0..row_len {
-            let of =
-                |output: usize| rows.get(output * row_len + input).map_or(W::default(), |bytes| W::from_bytes(*bytes));
-            packed.extend((0..panel).map(of));
+    let zeros = vec![W::Bytes::default(); row_len];
+    let mut packed = vec![W::default(); panels * inputs * panel];
+    for (rows, packed) in weight.chunks(panel * row_len).zip(packed.chunks_exact_mut(inputs * panel)) {
+        for (group, rows) in rows.chunks(ROWS * row_len).enumerate() {
+            let rows: [_; ROWS] = from_fn(|row| rows.get(row * row_len..(row + 1) * row_len).unwrap_or(&zeros));
+            for (input, places) in packed[group * ROWS..].chunks_mut(panel).take(row_len).enumerate() {
+                places[..ROWS].copy_from_slice(&rows.map(|row| W::from_bytes(row[input])));
+            }
         }
-        packed.resize((index + 1) * inputs * panel, W::default());
     }
-    packed.resize(panels * inputs * panel, W::default());
     packed
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use half::f16;
 use pulp::Arch;
 
 use super::onnx::{Attribute, Graph, Node, Tensor};
@@ -273,13 +272,8 @@ fn weights(tensor: &Tensor) -> Option<Weights<'_>> {
         FLOAT16 => Weights::Half(tensor.raw_data.as_chunks().0),
         _ => return None,
     };
-    let is_finite = match weights {
-        Weights::Single(_) => true,
-        // All are looked at, since a way out of the loop would keep the compiler from using vectors.
-        Weights::Half(halves) => halves.iter().fold(true, |all, half| all & f16::from_le_bytes(*half).is_finite()),
-    };
     let len: i64 = tensor.dims.iter().product();
-    (is_finite && weights.count() as i64 == len).then_some(weights)
+    (weights.count() as i64 == len).then_some(weights)
 }
 
 /// The same as 32-bit floats.
