@@ -36,7 +36,7 @@ pub fn resize(frame: &Frame, size: (usize, usize)) -> RgbImage {
 }
 
 /// Rows of the picture that are made at once: they fill a vector where rows of sums could not.
-const STRIP: usize = 8;
+const STRIP: usize = 16;
 
 /// Values of the rows of a strip, of one column.
 type Column = [f32; STRIP];
@@ -56,7 +56,7 @@ impl WithSimd for Resize<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let width = self.picture.width() as usize;
         let mut planes = vec![vec![[0.0; STRIP]; width]; self.frame.components.len()];
-        let mut colours = vec![[[0; 3]; STRIP]; width];
+        let mut colours = vec![[[0; STRIP]; 3]; width];
         let (mut sums, mut columns) = (Vec::new(), Vec::new());
         for (strip, pixels) in self.picture.chunks_mut(STRIP * 3 * width).enumerate() {
             let rows = strip * STRIP..strip * STRIP + pixels.len() / (3 * width);
@@ -118,7 +118,7 @@ fn add_columns(columns: &[Column], across: &Bands, plane: &mut [Column]) {
 
 /// Writes the RGB pixels of a strip from its planes: light, or light and the two differences of colour (T.871, 7).
 #[inline(always)]
-fn paint(planes: &[Vec<Column>], colours: &mut [[[u8; 3]; STRIP]], pixels: &mut [u8]) {
+fn paint(planes: &[Vec<Column>], colours: &mut [[[u8; STRIP]; 3]], pixels: &mut [u8]) {
     for (x, (light, colours)) in planes[0].iter().zip(&mut *colours).enumerate() {
         let (mut red, mut green, mut blue) = (*light, *light, *light);
         if let [_, towards_blue, towards_red] = planes {
@@ -128,14 +128,13 @@ fn paint(planes: &[Vec<Column>], colours: &mut [[[u8; 3]; STRIP]], pixels: &mut 
                 blue[y] += 1.772 * towards_blue[x][y];
             }
         }
-        for y in 0..STRIP {
-            // Rounded; what lies outside of a byte's range becomes its end.
-            colours[y] = [(red[y] + 128.5) as u8, (green[y] + 128.5) as u8, (blue[y] + 128.5) as u8];
-        }
+        // Beside a number so large only whole ones count, so that the sum's lowest byte is the rounded value.
+        let byte = |value: f32| ((value + 128.0).clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8;
+        *colours = [red, green, blue].map(|colour| colour.map(byte));
     }
     for (y, line) in pixels.chunks_exact_mut(3 * colours.len()).enumerate() {
-        for (pixel, colours) in line.as_chunks_mut::<3>().0.iter_mut().zip(&*colours) {
-            *pixel = colours[y];
+        for (pixel, [red, green, blue]) in line.as_chunks_mut::<3>().0.iter_mut().zip(&*colours) {
+            *pixel = [red[y], green[y], blue[y]];
         }
     }
 }
