@@ -9,7 +9,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use runtime::poster::{self, MAX_PIXELS};
 
 /// Inputs of networks, and one so small that every fixture is scaled.
-const SIZES: [(u32, u32); 4] = [(224, 336), (192, 288), (72, 96), (24, 36)];
+const SIZES: [(u32, u32); 4] = [(256, 384), (192, 288), (96, 128), (24, 36)];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
