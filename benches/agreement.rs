@@ -35,7 +35,8 @@ fn main() {
             let jpeg = enlarge(&original, size);
             let pixels = poster::decode(&jpeg, "enlarged").expect("the poster is sound");
             for ((_, network), scores) in models.iter().zip(&mut scores) {
-                for (picture, scores) in three_ways(&jpeg, &pixels, network.card().input.size()).iter().zip(scores) {
+                for (picture, scores) in three_ways(&jpeg, &pixels, network.card().input.size()).into_iter().zip(scores)
+                {
                     scores.extend(network.classify(picture).expect("the network runs"));
                 }
             }

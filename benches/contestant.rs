@@ -77,7 +77,7 @@ fn task(name: &str, model: &Path, path: &Path) -> Task {
             let path = path.to_path_buf();
             Box::new(move || {
                 let picture = poster::open_for(&path, network.card().input.size()).expect("the poster is sound");
-                network.classify(&picture).expect("the network runs")
+                network.classify(picture).expect("the network runs")
             })
         }
         #[cfg(feature = "peers")]

@@ -43,7 +43,7 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         group.bench_function("whole path", |bench| {
             bench.iter(|| {
                 let picture = poster::open_for(black_box(&path), size).expect("the poster is sound");
-                point.decide(&network.classify(&picture).expect("the network runs"))
+                point.decide(&network.classify(picture).expect("the network runs"))
             });
         });
     }

@@ -175,12 +175,15 @@ impl Network {
         }
     }
 
-    /// The probability of each genre, `[G]` in card order, for one upright picture of any size.
+    /// The probability of each genre, `[G]` in card order, for one upright picture of any size, whose memory is free before the
+    /// network takes its own.
     ///
     /// # Errors
     /// See [`Network::probabilities`].
-    pub fn classify(&self, picture: &Picture) -> TractResult<Vec<f32>> {
-        self.probabilities(&poster::tensor(picture, &self.card.input))
+    pub fn classify(&self, picture: Picture) -> TractResult<Vec<f32>> {
+        let input = poster::tensor(&picture, &self.card.input);
+        drop(picture);
+        self.probabilities(&input)
     }
 }
 

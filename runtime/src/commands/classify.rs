@@ -110,7 +110,7 @@ fn classify<'a>(
     } else {
         poster::open_for(path, size)?
     };
-    let probabilities = network.classify(&picture)?;
+    let probabilities = network.classify(picture)?;
     let elapsed_ms = start.elapsed().as_secs_f64() * 1e3;
 
     let card = network.card();

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 
     let classify = |labelled: &LabelledPoster| -> anyhow::Result<Vec<f32>> {
         let picture = poster::open_for(&labelled.path, card.input.size())?;
-        network.classify(&picture)
+        network.classify(picture)
     };
     let probabilities: Vec<_> = manifest.posters.par_iter().map(classify).collect();
     let total = probabilities.len();

@@ -173,8 +173,9 @@ fn one(found: &Found, state: &State, network: &Network, options: Options) -> Res
     }
     let verdict = picture.and_then(|picture| {
         guarded(&name, || {
-            let probabilities = network.classify(&picture).map_err(|error| format!("{name}: {error:#}"))?;
-            Ok(Verdict { probabilities, thumbnail: gallery::thumbnail(&picture) })
+            let thumbnail = gallery::thumbnail(&picture);
+            let probabilities = network.classify(picture).map_err(|error| format!("{name}: {error:#}"))?;
+            Ok(Verdict { probabilities, thumbnail })
         })
     });
     state.record(found, if lasting { &hash } else { &[] }, model, &verdict)?;
