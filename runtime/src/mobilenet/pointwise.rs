@@ -119,7 +119,7 @@ impl WithSimd for Run<'_> {
                     simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
                 }
             }
-            Packed::Half(weights) if target.places.len() <= FEW_TILES * tile_height::<S>() => {
+            Packed::Half(weights) if target.places.len() <= few_tiles::<S>() * tile_height::<S>() => {
                 for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
                     simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
                 }
@@ -134,8 +134,11 @@ impl WithSimd for Run<'_> {
     }
 }
 
-/// Tiles that are not worth a detour of 16-bit weights through memory.
-const FEW_TILES: usize = 4;
+/// Tiles that are not worth a detour of 16-bit weights through memory: AVX-512 has an instruction that widens them beside the
+/// sums.
+const fn few_tiles<S: Simd>() -> usize {
+    if S::F32_LANES == 16 { 4 } else { 1 }
+}
 
 /// Pixels of the largest tile: AVX2 has 16 registers, AVX-512 and NEON have 32.
 const fn tile_height<S: Simd>() -> usize {
