@@ -282,7 +282,8 @@ mod tests {
     #[test]
     fn every_size_and_kind_of_vector_gives_the_plain_product() {
         let linear = [f32::NEG_INFINITY, f32::INFINITY];
-        let sizes = [(1, 1, 1), (27, 32, 13), (16, 96, 24), (24, 144, 11), (3, 8, 5), (7, 33, 12), (40, 24, 2)];
+        let sizes =
+            [(1, 1, 1), (27, 32, 13), (16, 96, 24), (24, 144, 11), (3, 8, 5), (7, 33, 12), (40, 24, 2), (5, 40, 59)];
         for arch in all() {
             for (inputs, outputs, pixels) in sizes {
                 let kinds = [([0.0, 6.0], false, false), (linear, true, true), ([0.0, f32::INFINITY], false, true)];
