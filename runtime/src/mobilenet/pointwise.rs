@@ -181,43 +181,42 @@ impl<W: Weight> WithSimd for Panel<'_, '_, W> {
 
 impl<W: Weight> Panel<'_, '_, W> {
     /// `HEIGHT` pixels, from `pixel` on.
+    #[inline(always)]
+    fn tile<S: Simd, const HEIGHT: usize>(&mut self, simd: S, pixel: usize) {
+        if self.layer.outputs - self.first > S::F32_LANES {
+            self.finish(simd, self.sums::<S, HEIGHT, VECTORS>(simd, pixel), pixel);
+        } else {
+            self.finish(simd, self.sums::<S, HEIGHT, 1>(simd, pixel), pixel);
+        }
+    }
+
+    /// The sums of `HEIGHT` pixels from `pixel` on for the panel's first `WIDTH` vectors of outputs.
     // The same place of every pixel is read.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
-    fn tile<S: Simd, const HEIGHT: usize>(&mut self, simd: S, pixel: usize) {
-        let Pointwise { inputs, outputs, bias, .. } = self.layer;
-        let inputs = *inputs;
-        let mut pixels = self.x[pixel * inputs..].chunks_exact(inputs);
+    fn sums<S: Simd, const HEIGHT: usize, const WIDTH: usize>(
+        &self,
+        simd: S,
+        pixel: usize,
+    ) -> [[S::f32s; WIDTH]; HEIGHT] {
+        let Pointwise { inputs, bias, .. } = self.layer;
+        let mut pixels = self.x[pixel * inputs..].chunks_exact(*inputs);
         let x: [&[f32]; HEIGHT] = from_fn(|_| pixels.next().expect("a pixel for each place"));
         let bias = S::as_simd_f32s(&bias[self.first..]).0;
+        let mut sums = [from_fn(|vector| bias[vector]); HEIGHT];
         let mut weights = self.weights;
-        if outputs - self.first > S::F32_LANES {
-            let mut sums = [[bias[0], bias[1]]; HEIGHT];
-            for input in 0..inputs {
-                let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
-                weights = more;
-                let (first, second) = next.split_at(S::F32_LANES);
-                let next = [W::load(simd, first), W::load(simd, second)];
-                for row in 0..HEIGHT {
-                    let value = simd.splat_f32s(x[row][input]);
-                    for vector in 0..VECTORS {
-                        sums[row][vector] = multiply_add(simd, value, next[vector], sums[row][vector]);
-                    }
+        for input in 0..*inputs {
+            let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
+            weights = more;
+            let next: [_; WIDTH] = from_fn(|vector| W::load(simd, &next[vector * S::F32_LANES..][..S::F32_LANES]));
+            for row in 0..HEIGHT {
+                let value = simd.splat_f32s(x[row][input]);
+                for vector in 0..WIDTH {
+                    sums[row][vector] = multiply_add(simd, value, next[vector], sums[row][vector]);
                 }
             }
-            self.finish(simd, sums, pixel);
-        } else {
-            let mut sums = [[bias[0]]; HEIGHT];
-            for input in 0..inputs {
-                let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
-                weights = more;
-                let next = W::load(simd, &next[..S::F32_LANES]);
-                for row in 0..HEIGHT {
-                    sums[row][0] = multiply_add(simd, simd.splat_f32s(x[row][input]), next, sums[row][0]);
-                }
-            }
-            self.finish(simd, sums, pixel);
         }
+        sums
     }
 
     /// Clamps and writes the sums of pixels from `pixel` on: as many outputs as there are left.
