@@ -4,12 +4,17 @@
 //! probabilities and mean average precision (mAP) are apart.
 //!
 //! Pixels are rounded to whole levels more than once on either way. What that alone does to scores shows where `image`
-//! resizes the same pixels by the same filter: it rounds elsewhere.
+//! resizes the same pixels by the same filter: it rounds elsewhere. Beside that it tells what products of 16-bit floats do, on
+//! processors that have them; in all else they are left out.
+
+use std::fs;
+use std::path::Path;
 
 use benches::models;
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use runtime::manifest::{Manifest, Source};
+use runtime::network::Network;
 use runtime::poster::{self, MAX_PIXELS, Picture};
 
 /// Sizes to which the posters are enlarged.
@@ -27,26 +32,28 @@ fn main() {
     let mut manifest = Manifest::read(&[source]).unwrap_or_else(|error| panic!("{error}"));
     manifest.posters.truncate(count);
 
-    let models = models();
+    let models: Vec<_> = models().into_iter().map(|(path, network)| (exact(&path), path, network)).collect();
     for size in SIZES {
-        let mut scores = vec![[const { Vec::new() }; 3]; models.len()];
+        let mut scores = vec![[const { Vec::new() }; 4]; models.len()];
         for poster in &manifest.posters {
             let original = poster::open(&poster.path).unwrap_or_else(|error| panic!("{error}"));
             let jpeg = enlarge(&original, size);
             let pixels = poster::decode(&jpeg, "enlarged").expect("the poster is sound");
-            for ((_, network), scores) in models.iter().zip(&mut scores) {
-                for (picture, scores) in three_ways(&jpeg, &pixels, network.card().input.size()).into_iter().zip(scores)
-                {
+            for ((exact, _, network), scores) in models.iter().zip(&mut scores) {
+                let [whole, short, resized] = three_ways(&jpeg, &pixels, network.card().input.size());
+                let ways = [(exact, whole.clone()), (exact, short), (exact, resized), (network, whole)];
+                for ((network, picture), scores) in ways.into_iter().zip(scores) {
                     scores.extend(network.classify(picture).expect("the network runs"));
                 }
             }
         }
-        for ((path, network), scores) in models.iter().zip(&scores) {
+        for ((_, path, network), scores) in models.iter().zip(&scores) {
             let name = path.file_name().unwrap_or_default().display();
             println!("{name}, {} posters at {} x {}", manifest.posters.len(), size.0, size.1);
             let manifest = manifest.clone().with_genres(&network.card().genres);
             let thresholds = &network.card().operating_points[0].thresholds;
-            for (way, values) in ["all pixels", "no pixels", "all pixels, resized by image"].iter().zip(scores) {
+            let ways = ["all pixels", "no pixels", "all pixels, resized by image", "all pixels, 16-bit products"];
+            for (way, values) in ways.iter().zip(scores) {
                 let apart = || values.iter().zip(&scores[0]).map(|(a, b)| (a - b).abs());
                 let furthest = apart().fold(0.0, f32::max);
                 let mean = apart().sum::<f32>() / values.len() as f32;
@@ -55,6 +62,12 @@ fn main() {
             }
         }
     }
+}
+
+/// A model without products of 16-bit floats.
+fn exact(path: &Path) -> Network {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: cannot be read ({error})", path.display()));
+    Network::exact_from_bytes(&bytes, &path.display().to_string()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// What a network sees of a poster by way of all pixels, as `runtime classify` has it, and if `image` resizes the pixels.

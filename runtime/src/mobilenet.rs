@@ -14,12 +14,11 @@ mod weights;
 
 use std::cell::RefCell;
 
-use pulp::Arch;
-
 use block::Scratch;
 pub use block::{Block, Convolution, Input, Picture};
 pub use head::{Dense, Head, Matrix};
 use pointwise::{Pointwise, Target};
+pub use simd::Processor;
 use simd::{add_pixels, room};
 pub use weights::Weights;
 
@@ -50,7 +49,7 @@ impl MobileNet {
 /// The layers of a trunk, from the stem to the last pointwise convolution.
 #[derive(Debug)]
 pub struct Trunk {
-    arch: Arch,
+    processor: Processor,
     /// Pads and stride of the stem; its weights are those of the first block's expansion.
     stem: ([usize; 4], usize),
     blocks: Vec<Block>,
@@ -72,10 +71,10 @@ struct Buffers {
 impl Trunk {
     /// Puts layers together: pads (top, left, bottom, right) and stride of the stem, blocks, of which the first one's
     /// expansion is the stem itself with weights `[channels, 3, 3, 3]`, and the last convolution.
-    pub fn new(arch: Arch, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
+    pub fn new(processor: Processor, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
         let inputs = last.weight.count() / last.bias.len();
-        let last = Pointwise::new(arch, last, [inputs, last.bias.len()]);
-        Self { arch, stem, blocks, last }
+        let last = Pointwise::new(processor, last, [inputs, last.bias.len()]);
+        Self { processor, stem, blocks, last }
     }
 
     /// The number of means that [`means`](Self::means) returns.
@@ -107,9 +106,9 @@ impl Trunk {
             let pixels = size[0] * size[1];
             let y = room(y, pixels * outputs);
             let places: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
-            self.last.run(x, Target { y, places: &places, residual: None }, &mut scratch.panel);
+            self.last.run(x, Target { y, places: &places, residual: None }, &mut scratch.buffers);
             let mut sums = vec![0.0; outputs];
-            add_pixels(self.arch, y, &mut sums);
+            add_pixels(self.processor.arch, y, &mut sums);
             means.extend(sums.iter().map(|sum| sum / pixels as f32));
             means
         })

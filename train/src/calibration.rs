@@ -8,9 +8,16 @@ use serde::{Deserialize, Serialize};
 pub struct Calibration {
     /// Every genre's scale, `[G]`.
     pub scales: Vec<Scale>,
+    /// Whether the weights of pointwise convolutions are rounded to bfloat16.
+    #[serde(default)]
+    pub narrowed: bool,
     /// The least number of values of a weight tensor that is rounded to 16-bit floats; nothing if none is.
     pub halved: Option<usize>,
 }
+
+/// The most that the validation loss may rise by rounding weights to bfloat16. Probabilities change a little, up and down: that
+/// is another network, which is calibrated, and judged, as it is.
+pub const NARROWING_TOLERANCE: f64 = 5e-4;
 
 /// The most that a probability may change by rounding weights to 16 bits.
 pub const HALVING_TOLERANCE: f32 = 2e-3;

@@ -337,7 +337,7 @@ pub fn probabilities(logits: &[f32]) -> Vec<f32> {
 }
 
 /// Binary cross-entropy over the known labels.
-fn mean_loss(logits: &[f32], labels: &[Option<bool>]) -> f64 {
+pub fn mean_loss(logits: &[f32], labels: &[Option<bool>]) -> f64 {
     let (mut total, mut known) = (0.0, 0_usize);
     for (logit, label) in logits.iter().map(|logit| f64::from(*logit)).zip(labels) {
         if let Some(yes) = label {

@@ -251,8 +251,9 @@ impl Run {
     /// If no epoch is done, it is not calibrated yet, or a file cannot be read.
     pub fn calibrated(&self, device: &Device) -> Result<(Model, State)> {
         let (model, state) = self.best(device)?;
-        let Calibration { scales, halved } = self.calibration()?;
+        let Calibration { scales, narrowed, halved } = self.calibration()?;
         let model = model.scaled(&scales);
+        let model = if narrowed { model.narrowed() } else { model };
         Ok((if let Some(size) = halved { model.halved(size) } else { model }, state))
     }
 

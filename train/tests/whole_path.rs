@@ -165,7 +165,7 @@ fn the_shipped_models_run_alike_everywhere() {
 
 /// tract, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities.
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
-    let network = Network::open(model).unwrap();
+    let network = Network::exact_from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
     let input = &network.card().input;
     let inputs: Vec<Vec<f32>> =
         posters.map(|path| poster::tensor(&poster::open_for(path, input.size()).unwrap(), input)).collect();

@@ -3,11 +3,9 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use pulp::Arch;
-
 use super::depthwise::{Depthwise, KERNEL};
-use super::pointwise::{Pointwise, Target};
-use super::simd::{add_pixels, aligned, room};
+use super::pointwise::{Buffers, Pointwise, Target};
+use super::simd::{Processor, add_pixels, aligned, room};
 use super::weights::Weights;
 
 /// Bytes of a block's middle that are made at a time: a part of the second cache of small processors (1 MB on a
@@ -35,7 +33,7 @@ pub struct Convolution<'a> {
 /// `project(depthwise(expand(x)))`, to which `x` may be added.
 #[derive(Debug)]
 pub struct Block {
-    arch: Arch,
+    processor: Processor,
     /// Channels of the middle.
     middle: usize,
     expand: Pointwise,
@@ -75,26 +73,26 @@ pub struct Scratch {
     narrow: Vec<f32>,
     places: Vec<usize>,
     sums: Vec<f32>,
-    /// Weights as [`Pointwise::run`] widens them.
-    pub panel: Vec<f32>,
+    /// Those of pointwise convolutions.
+    pub buffers: Buffers,
 }
 
 impl Block {
     /// Packs `expand`, `depthwise` and `project`, whose middle is filled up with zeros to whole vectors. `is_residual` says
     /// whether the input is added to the output, `is_tapped` whether the mean of the middle is wanted.
-    pub fn new(arch: Arch, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
+    pub fn new(processor: Processor, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
         let [expand, depthwise, project] = layers;
         let (middle, outputs) = (expand.bias.len(), project.bias.len());
         let pads = depthwise.pads;
-        let depthwise = Depthwise::new(arch, &depthwise);
+        let depthwise = Depthwise::new(processor.arch, &depthwise);
         let channels = depthwise.channels();
         Self {
-            arch,
+            processor,
             middle,
-            expand: Pointwise::new(arch, &expand, [expand.weight.count() / middle, channels]),
+            expand: Pointwise::new(processor, &expand, [expand.weight.count() / middle, channels]),
             depthwise,
             pads,
-            project: Pointwise::new(arch, &project, [channels, outputs]),
+            project: Pointwise::new(processor, &project, [channels, outputs]),
             is_residual,
             is_tapped,
         }
@@ -137,7 +135,7 @@ impl Block {
         let strip = strip.min(output_height);
         let outputs = self.project.outputs();
 
-        let Scratch { patches, middle, narrow, places, sums, panel } = scratch;
+        let Scratch { patches, middle, narrow, places, sums, buffers } = scratch;
         let middle = aligned(middle, rows_of(strip) * row_len);
         let narrow = aligned(narrow, strip * output_width * channels);
         let y = room(y, output_height * output_width * outputs);
@@ -167,9 +165,9 @@ impl Block {
                 }
             }
             let x = input.rows(map_rows, width, self.expand.inputs(), patches);
-            self.expand.run(x, Target { y: middle, places, residual: None }, panel);
+            self.expand.run(x, Target { y: middle, places, residual: None }, buffers);
             for row in places.chunks_exact(width).filter(|_| self.is_tapped) {
-                add_pixels(self.arch, &middle[row[0]..row[0] + width * channels], sums);
+                add_pixels(self.processor.arch, &middle[row[0]..row[0] + width * channels], sums);
             }
             made = wanted;
 
@@ -186,7 +184,7 @@ impl Block {
                 Input::Map(x) if self.is_residual => Some(&x[here.clone()]),
                 _ => None,
             };
-            self.project.run(narrow, Target { y: &mut y[here], places, residual }, panel);
+            self.project.run(narrow, Target { y: &mut y[here], places, residual }, buffers);
         }
         if self.is_tapped {
             means.extend(sums[..self.middle].iter().map(|sum| sum / (height * width) as f32));
@@ -313,15 +311,16 @@ mod tests {
             Case { size: [3, 200], channels: [4, 384, 4], stride: 1, pads: [1; 4], is_residual: true },
         ];
         let linear = f32::INFINITY;
-        for arch in all() {
+        for processor in all() {
             let mut scratch = Scratch::default();
             for Case { size, channels: [inputs, middle, outputs], stride, pads, is_residual } in &cases {
-                let what = format!("{arch:?}, {size:?}, {middle} channels");
+                let what = format!("{processor:?}, {size:?}, {middle} channels");
                 let weights = [middle * inputs, middle * 9, outputs * middle].map(singles);
                 let expand = layer(&weights[0], *middle, [0; 4], 1, 6.0);
                 let depthwise = layer(&weights[1], *middle, *pads, *stride, 6.0);
                 let project = layer(&weights[2], *outputs, [0; 4], 1, linear);
-                let block = Block::new(arch, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
+                let block =
+                    Block::new(processor, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
                 let x = random(size[0] * size[1] * inputs);
                 let (mut y, mut found) = (Vec::new(), Vec::new());
                 block.run(&Input::Map(&x), *size, &mut y, &mut scratch, &mut found);
@@ -358,11 +357,11 @@ mod tests {
 
             let stem_size = picture.output_size();
             let mut buffer = Vec::new();
-            let pointwise = Pointwise::new(Arch::new(), &stem, [27, 16]);
+            let pointwise = Pointwise::new(Processor::new(), &stem, [27, 16]);
             let places: Vec<usize> = (0..stem_size[0] * stem_size[1]).map(|pixel| pixel * 16).collect();
             let mut y = vec![0.0; places.len() * 16];
             let x = picture.patches(0..stem_size[0], &mut buffer);
-            pointwise.run(x, Target { y: &mut y, places: &places, residual: None }, &mut Vec::new());
+            pointwise.run(x, Target { y: &mut y, places: &places, residual: None }, &mut Buffers::default());
             assert_close(&y, &expected, &format!("{size:?}, {pads:?}, stride {stride}"));
         }
     }

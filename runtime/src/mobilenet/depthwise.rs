@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_size_and_kind_of_vector_gives_the_plain_sum() {
-        for arch in all() {
+        for arch in all().into_iter().map(|processor| processor.arch) {
             for (channels, columns, stride) in [(1, 1, 1), (16, 7, 1), (24, 5, 2), (33, 4, 2), (96, 3, 1)] {
                 let (singles, bias) = (singles(channels * 9), random(channels));
                 let weight = Weights::Single(&singles);

@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_size_and_kind_of_vector_gives_the_plain_product() {
-        for arch in all() {
+        for arch in all().into_iter().map(|processor| processor.arch) {
             for (inputs, outputs) in [(1, 1), (7, 24), (8, 32), (33, 5)] {
                 let (singles, halves) = (singles(inputs * outputs), halves(inputs * outputs));
                 for weight in [Weights::Single(&singles), Weights::Half(&halves)] {

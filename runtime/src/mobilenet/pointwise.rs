@@ -5,8 +5,8 @@ use std::array::from_fn;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::block::Convolution;
-use super::simd::{aligned, dispatch, lanes, load, multiply_add, store};
-use super::weights::{Packed, Weight, Weights, widen};
+use super::simd::{Pairs, Processor, aligned, dispatch, lanes, load, store, with_pairs};
+use super::weights::{Pair, Weight, Weights, rounded, widen};
 
 /// Vectors of outputs that a tile holds in registers.
 const VECTORS: usize = 2;
@@ -17,16 +17,37 @@ const VECTORS: usize = 2;
 /// registers while the inputs go by, each number of a pixel multiplied with two vectors of weights. (Goto and van de
 /// Geijn, "Anatomy of high-performance matrix multiplication", 2008; the pixels need no packing, since a tile's inputs
 /// lie in twelve runs.) Weights are packed once so that they are read one after the other.
+///
+/// Where the processor multiplies pairs of bfloat16 and all weights are numbers of that kind, inputs are rounded to it.
 #[derive(Debug)]
 pub struct Pointwise {
     arch: Arch,
     inputs: usize,
     outputs: usize,
-    /// `[panels, inputs, VECTORS * lanes]`, zero behind the last output.
     weights: Packed,
     /// `[panels * VECTORS * lanes]`
     bias: Vec<f32>,
     range: [f32; 2],
+}
+
+/// Weights in the order in which they are used, `[panels, inputs, VECTORS * lanes]`, zero behind the last output.
+#[derive(Debug)]
+enum Packed {
+    /// 32-bit floats.
+    Single(Vec<f32>),
+    /// The bytes of 16-bit floats. They stay so, in half the memory and as exactly: they become 32 bits wide while they are used.
+    Half(Vec<[u8; 2]>),
+    /// Those of two inputs, one after the other: `[panels, inputs / 2, VECTORS * lanes]`.
+    Pairs(Pairs, Vec<Pair>),
+}
+
+/// Buffers that products share.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// A panel of weights, widened.
+    panel: Vec<f32>,
+    /// All inputs, rounded.
+    pairs: Vec<Pair>,
 }
 
 /// Where a product is written.
@@ -42,13 +63,19 @@ pub struct Target<'a> {
 impl Pointwise {
     /// Packs a convolution of weights `[outputs, inputs]`. It may get more `inputs` and `outputs` than it has: they are of
     /// no effect, and zeros or what the range makes of them.
-    pub fn new(arch: Arch, layer: &Convolution, [inputs, outputs]: [usize; 2]) -> Self {
+    pub fn new(processor: Processor, layer: &Convolution, [inputs, outputs]: [usize; 2]) -> Self {
+        let Processor { arch, pairs } = processor;
         let panel = VECTORS * lanes(arch);
         let panels = outputs.div_ceil(panel);
         let rows = layer.bias.len();
-        let weights = match &layer.weight {
-            Weights::Single(weight) => Packed::Single(pack(weight, rows, [panels, inputs, panel])),
-            Weights::Half(weight) => Packed::Half(pack(weight, rows, [panels, inputs, panel])),
+        let weights = match (pairs.zip(layer.weight.pairs(rows)), &layer.weight) {
+            (Some((pairs, weight)), _) => {
+                Packed::Pairs(pairs, pack(&weight, rows, [panels, inputs.div_ceil(2), panel], |pair| pair))
+            }
+            (None, Weights::Single(weight)) => {
+                Packed::Single(pack(weight, rows, [panels, inputs, panel], f32::from_le_bytes))
+            }
+            (None, Weights::Half(weight)) => Packed::Half(pack(weight, rows, [panels, inputs, panel], |bytes| bytes)),
         };
         let mut bias = layer.bias.clone();
         bias.resize(panels * panel, 0.0);
@@ -65,31 +92,32 @@ impl Pointwise {
         self.outputs
     }
 
-    /// Convolves `x`, `[pixels, inputs]`. `buffer` may hold anything.
+    /// Convolves `x`, `[pixels, inputs]`.
     ///
     /// # Panics
     /// If `x` has fewer pixels than there are places, or a place lies outside of `y`.
-    pub fn run(&self, x: &[f32], target: Target, buffer: &mut Vec<f32>) {
-        let buffer = match self.weights {
-            Packed::Single(_) => &mut [],
-            Packed::Half(_) => aligned(buffer, self.inputs * VECTORS * lanes(self.arch)),
-        };
-        dispatch(self.arch, Run { layer: self, x, target, buffer });
+    pub fn run(&self, x: &[f32], target: Target, buffers: &mut Buffers) {
+        dispatch(self.arch, Run { layer: self, x, target, buffers });
     }
 }
 
 /// `[outputs, inputs]` as `[panels, inputs, panel]`, with zeros where there are more of them.
-fn pack<W: Weight>(weight: &[W::Bytes], outputs: usize, [panels, inputs, panel]: [usize; 3]) -> Vec<W> {
+fn pack<B: Copy + Default, W: Copy + Default>(
+    weight: &[B],
+    outputs: usize,
+    [panels, inputs, panel]: [usize; 3],
+    of: impl Fn(B) -> W,
+) -> Vec<W> {
     /// Rows at a time: as many weights are written at once.
     const ROWS: usize = 4;
     let row_len = weight.len() / outputs;
-    let zeros = vec![W::Bytes::default(); row_len];
+    let zeros = vec![B::default(); row_len];
     let mut packed = vec![W::default(); panels * inputs * panel];
     for (rows, packed) in weight.chunks(panel * row_len).zip(packed.chunks_exact_mut(inputs * panel)) {
         for (group, rows) in rows.chunks(ROWS * row_len).enumerate() {
             let rows: [_; ROWS] = from_fn(|row| rows.get(row * row_len..(row + 1) * row_len).unwrap_or(&zeros));
             for (input, places) in packed[group * ROWS..].chunks_mut(panel).take(row_len).enumerate() {
-                places[..ROWS].copy_from_slice(&rows.map(|row| W::from_bytes(row[input])));
+                places[..ROWS].copy_from_slice(&rows.map(|row| of(row[input])));
             }
         }
     }
@@ -100,36 +128,79 @@ struct Run<'a> {
     layer: &'a Pointwise,
     x: &'a [f32],
     target: Target<'a>,
-    /// `[inputs, VECTORS * lanes]` if the weights are 16-bit floats.
-    buffer: &'a mut [f32],
+    buffers: &'a mut Buffers,
 }
 
 impl WithSimd for Run<'_> {
     type Output = ();
 
-    /// Panel by panel, so that one stays in the first cache while all pixels pass by.
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { layer, x, mut target, buffer } = self;
-        let panel = layer.inputs * VECTORS * S::F32_LANES;
-        let firsts = (0..layer.outputs).step_by(VECTORS * S::F32_LANES);
+        let Self { layer, x, mut target, buffers } = self;
         match &layer.weights {
             Packed::Single(weights) => {
-                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
-                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
-                }
+                panels(layer, x, layer.inputs, &mut target, weights, |panel| simd.vectorize(panel));
             }
             Packed::Half(weights) if target.places.len() <= few_tiles::<S>() * tile_height::<S>() => {
-                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
-                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights });
-                }
+                panels(layer, x, layer.inputs, &mut target, weights, |panel| simd.vectorize(panel));
             }
             Packed::Half(weights) => {
-                for (first, weights) in firsts.zip(weights.chunks_exact(panel)) {
-                    widen(weights, buffer);
-                    simd.vectorize(Panel { layer, x, target: &mut target, first, weights: buffer });
-                }
+                let buffer = aligned(&mut buffers.panel, layer.inputs * VECTORS * S::F32_LANES);
+                panels(layer, x, layer.inputs, &mut target, weights, |panel| {
+                    widen(panel.weights, buffer);
+                    let Panel { layer, x, inputs, target, first, .. } = panel;
+                    simd.vectorize(Panel { layer, x, inputs, target, first, weights: &*buffer });
+                });
             }
+            Packed::Pairs(pairs, weights) => {
+                let x = &x[..target.places.len() * layer.inputs];
+                buffers.pairs.resize(target.places.len() * layer.inputs.div_ceil(2), 0);
+                with_pairs(*pairs, simd, Round { x, inputs: layer.inputs, y: &mut buffers.pairs });
+                panels(layer, &buffers.pairs, layer.inputs.div_ceil(2), &mut target, weights, |panel| {
+                    with_pairs(*pairs, simd, panel);
+                });
+            }
+        }
+    }
+}
+
+/// Runs `each` panel, one after the other, so that it stays in the first cache while all pixels pass by.
+#[inline(always)]
+fn panels<W: Weight>(
+    layer: &Pointwise,
+    x: &[W::Input],
+    inputs: usize,
+    target: &mut Target,
+    weights: &[W],
+    mut each: impl FnMut(Panel<W>),
+) {
+    let width = VECTORS * lanes(layer.arch);
+    for (panel, weights) in weights.chunks_exact(inputs * width).enumerate() {
+        each(Panel { layer, x, inputs, target, first: panel * width, weights });
+    }
+}
+
+/// Rounds pixels of so many inputs.
+struct Round<'a> {
+    x: &'a [f32],
+    inputs: usize,
+    y: &'a mut [Pair],
+}
+
+impl WithSimd for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { x, inputs, y } = self;
+        if inputs % 2 == 0 {
+            y.iter_mut().zip(x.as_chunks().0).for_each(|(y, x)| *y = rounded(*x));
+            return;
+        }
+        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(inputs.div_ceil(2))) {
+            let (x, last) = x.as_chunks();
+            let x = x.iter().copied().chain(last.iter().map(|last| [*last, 0.0]));
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = rounded(x));
         }
     }
 }
@@ -146,9 +217,11 @@ const fn tile_height<S: Simd>() -> usize {
 }
 
 /// All pixels by the outputs of a panel.
-struct Panel<'a, 'b, W> {
+struct Panel<'a, 'b, W: Weight> {
     layer: &'a Pointwise,
-    x: &'a [f32],
+    /// `[pixels, inputs]`
+    x: &'a [W::Input],
+    inputs: usize,
     target: &'a mut Target<'b>,
     /// The panel's first output.
     first: usize,
@@ -199,20 +272,19 @@ impl<W: Weight> Panel<'_, '_, W> {
         simd: S,
         pixel: usize,
     ) -> [[S::f32s; WIDTH]; HEIGHT] {
-        let Pointwise { inputs, bias, .. } = self.layer;
-        let mut pixels = self.x[pixel * inputs..].chunks_exact(*inputs);
-        let x: [&[f32]; HEIGHT] = from_fn(|_| pixels.next().expect("a pixel for each place"));
-        let bias = S::as_simd_f32s(&bias[self.first..]).0;
+        let inputs = self.inputs;
+        let mut pixels = self.x[pixel * inputs..].chunks_exact(inputs);
+        let x: [&[W::Input]; HEIGHT] = from_fn(|_| pixels.next().expect("a pixel for each place"));
+        let bias = S::as_simd_f32s(&self.layer.bias[self.first..]).0;
         let mut sums = [from_fn(|vector| bias[vector]); HEIGHT];
         let mut weights = self.weights;
-        for input in 0..*inputs {
+        for input in 0..inputs {
             let (next, more) = weights.split_at(VECTORS * S::F32_LANES);
             weights = more;
             let next: [_; WIDTH] = from_fn(|vector| W::load(simd, &next[vector * S::F32_LANES..][..S::F32_LANES]));
             for row in 0..HEIGHT {
-                let value = simd.splat_f32s(x[row][input]);
                 for vector in 0..WIDTH {
-                    sums[row][vector] = multiply_add(simd, value, next[vector], sums[row][vector]);
+                    sums[row][vector] = W::multiply_add(simd, x[row][input], next[vector], sums[row][vector]);
                 }
             }
         }
@@ -264,6 +336,8 @@ impl<W: Weight> Panel<'_, '_, W> {
 
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
     use super::super::simd::all;
     use super::super::tests::{assert_close, halves, random, singles};
     use super::*;
@@ -283,12 +357,25 @@ mod tests {
         let linear = [f32::NEG_INFINITY, f32::INFINITY];
         let sizes =
             [(1, 1, 1), (27, 32, 13), (16, 96, 24), (24, 144, 11), (3, 8, 5), (7, 33, 12), (40, 24, 2), (5, 40, 59)];
-        for arch in all() {
+        for processor in all() {
             for (inputs, outputs, pixels) in sizes {
-                let kinds = [([0.0, 6.0], false, false), (linear, true, true), ([0.0, f32::INFINITY], false, true)];
-                for (range, is_residual, halved) in kinds {
-                    let [x, bias] = [pixels * inputs, outputs].map(random);
-                    let (singles, halves) = (singles(inputs * outputs), halves(inputs * outputs));
+                let kinds = [
+                    ([0.0, 6.0], false, false, false),
+                    (linear, true, true, false),
+                    ([0.0, f32::INFINITY], false, true, false),
+                    ([0.0, 6.0], true, false, true),
+                    (linear, false, true, true),
+                ];
+                for (range, is_residual, halved, narrow) in kinds {
+                    let [mut x, bias] = [pixels * inputs, outputs].map(random);
+                    let (mut singles, mut halves) = (singles(inputs * outputs), halves(inputs * outputs));
+                    if narrow {
+                        x.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+                        let narrow = |value: f32| bf16::from_f32(value).to_f32();
+                        singles.iter_mut().for_each(|bytes| *bytes = narrow(f32::from_le_bytes(*bytes)).to_le_bytes());
+                        let half = |bytes| f16::from_f32(narrow(f16::from_le_bytes(bytes).to_f32()));
+                        halves.iter_mut().for_each(|bytes| *bytes = half(*bytes).to_le_bytes());
+                    }
                     let weight = if halved { Weights::Half(&halves) } else { Weights::Single(&singles) };
                     let mut expected = reference(&x, &weight.floats(), &bias, range);
                     // Pixels need not lie side by side, nor in order.
@@ -298,7 +385,11 @@ mod tests {
                     let mut y = vec![9.0; pixels * stride];
                     let target = Target { y: &mut y, places: &places, residual: is_residual.then_some(&*residual) };
                     let layer = Convolution { weight, bias, pads: [0; 4], stride: 1, range };
-                    Pointwise::new(arch, &layer, [inputs, outputs]).run(&x, target, &mut Vec::new());
+                    let product = Pointwise::new(processor, &layer, [inputs, outputs]);
+                    let is_rounded = matches!(product.weights, Packed::Pairs(..));
+                    // Of the others, a weight that is alone may be such a number.
+                    assert!(!narrow || is_rounded == processor.pairs.is_some(), "{processor:?}");
+                    product.run(&x, target, &mut Buffers::default());
                     let mut found = Vec::new();
                     for (pixel, place) in places.iter().enumerate() {
                         found.extend(&y[*place..place + outputs]);
@@ -308,9 +399,28 @@ mod tests {
                             expected.iter_mut().zip(&residual[*place..]).for_each(|(sum, more)| *sum += more);
                         }
                     }
-                    assert_close(&found, &expected, &format!("{arch:?}, {inputs} to {outputs}, {pixels} pixels"));
+                    assert_close(&found, &expected, &format!("{processor:?}, {inputs} to {outputs}, {pixels} pixels"));
                 }
             }
         }
+    }
+
+    #[test]
+    fn inputs_of_pairs_are_rounded_to_the_nearest_bfloat16() {
+        let Processor { pairs: Some(_), .. } = Processor::new() else {
+            eprintln!("skipped: this processor has no products of bfloat16");
+            return;
+        };
+        let (weight, bias) = ([1.0, -0.5, 2.0].map(f32::to_le_bytes), vec![0.0]);
+        let range = [f32::NEG_INFINITY, f32::INFINITY];
+        let layer = Convolution { weight: Weights::Single(&weight), bias, pads: [0; 4], stride: 1, range };
+        let x = random(3 * 7);
+        let narrow: Vec<f32> = x.iter().map(|x| bf16::from_f32(*x).to_f32()).collect();
+        let expected = reference(&narrow, &layer.weight.floats(), &layer.bias, range);
+        let mut y = [0.0; 7];
+        let target = Target { y: &mut y, places: &from_fn::<_, 7, _>(|pixel| pixel), residual: None };
+        Pointwise::new(Processor::new(), &layer, [3, 1]).run(&x, target, &mut Buffers::default());
+        assert_close(&y, &expected, "three inputs");
+        assert_ne!(reference(&x, &layer.weight.floats(), &layer.bias, range), expected, "nothing was rounded");
     }
 }

@@ -1,6 +1,76 @@
 //! Vectors of numbers, as wide as the processor has them.
 
-use pulp::{Arch, Scalar128b, Simd, WithSimd};
+use pulp::{Arch, NullaryFnOnce, Scalar128b, Simd, WithSimd};
+
+/// What a processor can do, found out when the program runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    /// Its vectors.
+    pub arch: Arch,
+    /// Whether it multiplies pairs of 16-bit floats.
+    pub pairs: Option<Pairs>,
+}
+
+impl Processor {
+    /// The one that runs this.
+    pub fn new() -> Self {
+        Self { arch: Arch::new(), pairs: Pairs::try_new() }
+    }
+
+    /// The same without what rounds to 16 bits.
+    pub fn exact(self) -> Self {
+        Self { pairs: None, ..self }
+    }
+}
+
+/// The proof that a processor has AVX512-BF16: an instruction that multiplies twice as many numbers as others, pairs of bfloat16
+/// (the upper halves of 32-bit floats), and adds them up in 32 bits.
+#[cfg(target_arch = "x86_64")]
+pub use x86::Pairs;
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    pulp::simd_type! {
+        pub struct Pairs {
+            avx512f: "avx512f",
+            avx512bw: "avx512bw",
+            avx512dq: "avx512dq",
+            avx512vl: "avx512vl",
+            avx512bf16: "avx512bf16",
+        }
+    }
+}
+
+/// No processor of this kind is known to have such an instruction.
+#[cfg(not(target_arch = "x86_64"))]
+#[derive(Clone, Copy, Debug)]
+pub enum Pairs {}
+
+#[cfg(not(target_arch = "x86_64"))]
+impl Pairs {
+    fn try_new() -> Option<Self> {
+        None
+    }
+
+    pub fn vectorize<F: NullaryFnOnce>(self, _: F) -> F::Output {
+        match self {}
+    }
+}
+
+/// Runs `work`, of which everything is inlined, with a processor's vectors and products of pairs.
+#[inline(always)]
+pub fn with_pairs<S: Simd, W: WithSimd>(pairs: Pairs, simd: S, work: W) -> W::Output {
+    struct Both<S, W>(S, W);
+    impl<S: Simd, W: WithSimd> NullaryFnOnce for Both<S, W> {
+        type Output = W::Output;
+
+        #[inline(always)]
+        fn call(self) -> W::Output {
+            self.1.with_simd(self.0)
+        }
+    }
+    pairs.vectorize(Both(simd, work))
+}
 
 /// Runs `work` with the widest vectors of the processor: AVX-512, AVX2 or NEON, found out when it runs; else with
 /// vectors of four numbers, which every x86-64 processor has and the compiler knows to use.
@@ -94,11 +164,12 @@ pub fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[begin..begin + len]
 }
 
-/// Every kind of vectors that this processor has.
+/// Every kind of vectors that this processor has, and what it has itself.
 #[cfg(test)]
-pub fn all() -> Vec<Arch> {
+pub fn all() -> Vec<Processor> {
     let mut all = vec![Arch::Scalar, Arch::new()];
     #[cfg(target_arch = "x86_64")]
     all.extend(pulp::x86::V3::try_new().map(Arch::V3));
-    all
+    let exact = all.into_iter().map(|arch| Processor { arch, pairs: None });
+    exact.chain([Processor::new()]).collect()
 }

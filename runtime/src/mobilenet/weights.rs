@@ -4,7 +4,7 @@ use std::any::Any;
 
 use pulp::Simd;
 #[cfg(target_arch = "x86_64")]
-use pulp::x86::V4;
+use pulp::{f32x16, x86::V4};
 
 use super::simd;
 
@@ -17,24 +17,30 @@ pub enum Weights<'a> {
     Half(&'a [[u8; 2]]),
 }
 
-/// Weights in the order in which they are used. 16-bit ones stay so, in half the memory and as exactly: they become 32
-/// bits wide while they are used.
-#[derive(Debug)]
-pub enum Packed {
-    /// 32-bit floats.
-    Single(Vec<f32>),
-    /// The bytes of 16-bit floats.
-    Half(Vec<[u8; 2]>),
-}
-
 /// A number as weights are kept.
 pub trait Weight: Copy + Default {
-    type Bytes: Copy + Default;
-
-    fn from_bytes(bytes: Self::Bytes) -> Self;
+    /// What it is multiplied with.
+    type Input: Copy;
 
     /// The first numbers, a vector of them, or as many as there are and zeros.
     fn load<S: Simd>(simd: S, weights: &[Self]) -> S::f32s;
+
+    /// The sums of an input times each weight and what was there.
+    fn multiply_add<S: Simd>(simd: S, input: Self::Input, weights: S::f32s, sums: S::f32s) -> S::f32s;
+}
+
+/// Two numbers as bfloat16, the upper half of a 32-bit float: the first in the lower half, the second in the upper one.
+pub type Pair = u32;
+
+/// What is next to both numbers, the even one if two are.
+#[inline(always)]
+pub fn rounded(numbers: [f32; 2]) -> Pair {
+    let [low, high] = numbers.map(|number| {
+        let bits = number.to_bits();
+        // What is not a number must not turn into one.
+        if number.is_nan() { bits | 1 << 22 } else { bits + 0x7fff + (bits >> 16 & 1) }
+    });
+    low >> 16 | high & 0xffff_0000
 }
 
 impl Weights<'_> {
@@ -51,6 +57,33 @@ impl Weights<'_> {
         match self {
             Self::Single(singles) => singles.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             Self::Half(halves) => halves.iter().map(|half| widened(*half)).collect(),
+        }
+    }
+
+    /// So many rows of them as pairs, zeros behind those of an odd length; nothing if that would round one.
+    pub fn pairs(&self, rows: usize) -> Option<Vec<Pair>> {
+        fn all<B: Copy>(weights: &[B], rows: usize, number: impl Fn(B) -> f32) -> Option<Vec<Pair>> {
+            let row_len = weights.len() / rows;
+            let mut pairs = Vec::with_capacity(rows * row_len.div_ceil(2));
+            let mut rest = 0;
+            for row in weights.chunks_exact(row_len) {
+                let (row, last) = row.as_chunks::<2>();
+                pairs.extend(row.iter().map(|two| {
+                    let numbers = two.map(&number);
+                    rest |= numbers[0].to_bits() | numbers[1].to_bits();
+                    rounded(numbers)
+                }));
+                pairs.extend(last.iter().map(|one| {
+                    let numbers = [number(*one), 0.0];
+                    rest |= numbers[0].to_bits();
+                    rounded(numbers)
+                }));
+            }
+            (rest & 0xffff == 0).then_some(pairs)
+        }
+        match self {
+            Self::Single(singles) => all(singles, rows, f32::from_le_bytes),
+            Self::Half(halves) => all(halves, rows, widened),
         }
     }
 }
@@ -79,24 +112,21 @@ const EXPONENT: f32 = f32::from_bits((127 + 127 - 15) << 23);
 const MOST_LANES: usize = 16;
 
 impl Weight for f32 {
-    type Bytes = [u8; 4];
-
-    fn from_bytes(bytes: [u8; 4]) -> Self {
-        Self::from_le_bytes(bytes)
-    }
+    type Input = f32;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, weights: &[Self]) -> S::f32s {
         simd::load(simd, &weights[..S::F32_LANES.min(weights.len())])
     }
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(simd: S, input: f32, weights: S::f32s, sums: S::f32s) -> S::f32s {
+        simd::multiply_add(simd, simd.splat_f32s(input), weights, sums)
+    }
 }
 
 impl Weight for [u8; 2] {
-    type Bytes = Self;
-
-    fn from_bytes(bytes: Self) -> Self {
-        bytes
-    }
+    type Input = f32;
 
     #[inline(always)]
     fn load<S: Simd>(simd: S, weights: &[Self]) -> S::f32s {
@@ -112,11 +142,46 @@ impl Weight for [u8; 2] {
         widen(halves, &mut floats);
         simd::load(simd, &floats[..S::F32_LANES])
     }
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(simd: S, input: f32, weights: S::f32s, sums: S::f32s) -> S::f32s {
+        f32::multiply_add(simd, input, weights, sums)
+    }
+}
+
+/// A vector of them has the bits of one of 32-bit floats. Only in a function [with pairs](simd::with_pairs) they are multiplied by
+/// an instruction of their own.
+impl Weight for Pair {
+    type Input = Pair;
+
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, weights: &[Self]) -> S::f32s {
+        simd.transmute_f32s_u32s(S::as_simd_u32s(weights).0[0])
+    }
+
+    #[inline(always)]
+    fn multiply_add<S: Simd>(simd: S, input: Self, weights: S::f32s, sums: S::f32s) -> S::f32s {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(weights), Some(sums)) =
+            ((&weights as &dyn Any).downcast_ref::<f32x16>(), (&sums as &dyn Any).downcast_ref::<f32x16>())
+        {
+            use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32};
+            // SAFETY: there are pairs only where `Pairs` has proved that the processor has AVX512-BF16; all three types
+            // are 512 bits that may have any value.
+            let sums: __m512 = unsafe {
+                let input = std::mem::transmute::<_, __m512bh>(_mm512_set1_epi32(input.cast_signed()));
+                _mm512_dpbf16_ps(pulp::cast(*sums), input, std::mem::transmute::<f32x16, __m512bh>(*weights))
+            };
+            return pulp::cast_lossy(sums);
+        }
+        let _ = (simd, input, weights, sums);
+        unreachable!("only processors with an instruction for them have pairs")
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use half::f16;
+    use half::{bf16, f16};
 
     use super::*;
 
@@ -126,5 +191,32 @@ mod tests {
             let [found, expected] = [widened(value.to_le_bytes()), f32::from(value)];
             assert!(found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(), "{value}: {found}");
         }
+    }
+
+    #[test]
+    fn numbers_are_rounded_as_bfloat16_has_it() {
+        // Every upper half, and lower ones around the middle and the ends.
+        for upper in 0..=u16::MAX {
+            for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+                let number = f32::from_bits(u32::from(upper) << 16 | lower);
+                let pair = rounded([number, -number]);
+                let expected = [number, -number].map(|number| bf16::from_f32(number).to_bits());
+                assert_eq!([pair as u16, (pair >> 16) as u16], expected, "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn pairs_are_made_of_weights_that_need_no_rounding() {
+        let weights = [1.0_f32, -0.375, 3.0, 0.0, 96.0, -2.0].map(f32::to_le_bytes);
+        let bits = |low: f32, high: f32| low.to_bits() >> 16 | high.to_bits();
+        assert_eq!(Weights::Single(&weights).pairs(3).unwrap(), [bits(1.0, -0.375), bits(3.0, 0.0), bits(96.0, -2.0)]);
+        let odd = [bits(1.0, -0.375), bits(3.0, 0.0), bits(0.0, 96.0), bits(-2.0, 0.0)];
+        assert_eq!(Weights::Single(&weights).pairs(2).unwrap(), odd);
+        let halves = [1.0, -0.375, 3.0, 0.0].map(|value| f16::from_f32(value).to_le_bytes());
+        assert_eq!(Weights::Half(&halves).pairs(2).unwrap(), odd[..2]);
+        let fine = f16::from_f32(1.0 + 1.0 / 256.0).to_le_bytes();
+        assert!(Weights::Half(&[halves[0], fine]).pairs(1).is_none());
+        assert!(Weights::Half(&[halves[0], halves[1], fine]).pairs(1).is_none());
     }
 }

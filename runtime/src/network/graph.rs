@@ -2,10 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pulp::Arch;
-
 use super::onnx::{Attribute, Graph, Node, Tensor};
-use crate::mobilenet::{Block, Convolution, Dense, Head, Matrix, MobileNet, Trunk, Weights};
+use crate::mobilenet::{Block, Convolution, Dense, Head, Matrix, MobileNet, Processor, Trunk, Weights};
 
 /// Number that ONNX has for a type of numbers.
 const FLOAT: i32 = 1;
@@ -17,9 +15,11 @@ const FLOAT16: i32 = 10;
 /// Its trunk is a 3 x 3 convolution of the input, inverted residual blocks, and a pointwise convolution. The head sees global
 /// means of some blocks' expanded features and of the last ones: shifted, scaled, and through two dense layers with a ReLU
 /// between them and a sigmoid behind. Weights are 16- or 32-bit floats.
-pub fn mobilenet(graph: &Graph) -> Option<MobileNet> {
+///
+/// It will run on that processor.
+pub fn mobilenet(graph: &Graph, processor: Processor) -> Option<MobileNet> {
     let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else { return None };
-    let mut walk = Walk::new(graph);
+    let mut walk = Walk::new(graph, processor);
     let trunk = walk.trunk(&input.name)?;
     let (head, probabilities) = walk.head(&input.name, trunk.channels())?;
     let is_all = walk.taken.len() == graph.node.len() && *probabilities == output.name;
@@ -31,6 +31,7 @@ const LINEAR: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// A way through a graph, from node to node.
 struct Walk<'a> {
+    processor: Processor,
     nodes: &'a [Node],
     /// The places of the nodes that read a value.
     readers: HashMap<&'a str, Vec<usize>>,
@@ -55,7 +56,7 @@ struct Step<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(graph: &'a Graph) -> Self {
+    fn new(graph: &'a Graph, processor: Processor) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (place, node) in graph.node.iter().enumerate() {
             node.input.iter().for_each(|input| readers.entry(input).or_default().push(place));
@@ -69,7 +70,7 @@ impl<'a> Walk<'a> {
                 constants.insert(output, (tensor, Some(place)));
             }
         }
-        Self { nodes: &graph.node, readers, constants, taken: HashSet::new(), means: Vec::new() }
+        Self { processor, nodes: &graph.node, readers, constants, taken: HashSet::new(), means: Vec::new() }
     }
 
     /// From the network's input to the means.
@@ -99,7 +100,7 @@ impl<'a> Walk<'a> {
             let is_same_size = (depthwise.layer.pads, depthwise.layer.stride, outputs) == ([1; 4], 1, expand.inputs);
             let sum = map.filter(|_| is_same_size).and_then(|map| self.sum(project.output, map));
             let layers = [expand.layer, depthwise.layer, project.layer];
-            blocks.push(Block::new(Arch::new(), layers, sum.is_some(), mean));
+            blocks.push(Block::new(self.processor, layers, sum.is_some(), mean));
             let output = sum.unwrap_or(project.output);
             expand = self.convolution(output, 1)?;
             if !expand.is_pointwise || expand.inputs != outputs {
@@ -107,7 +108,7 @@ impl<'a> Walk<'a> {
             }
             map = Some(output);
         };
-        Some(Trunk::new(Arch::new(), stem, blocks, &last.layer))
+        Some(Trunk::new(self.processor, stem, blocks, &last.layer))
     }
 
     /// From the means, so many of them, to the probabilities, and the name of these.
@@ -124,7 +125,7 @@ impl<'a> Walk<'a> {
         let relu = self.take(wide, "Relu")?.output.first()?;
         let (classes, logits) = self.dense(relu, hidden_len)?;
         let probabilities = self.take(logits, "Sigmoid")?.output.first()?;
-        Some((Head { arch: Arch::new(), shift, scale, hidden, classes }, probabilities))
+        Some((Head { arch: self.processor.arch, shift, scale, hidden, classes }, probabilities))
     }
 
     /// The only node of a kind that reads a value.

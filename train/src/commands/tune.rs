@@ -10,9 +10,10 @@ use runtime::manifest::Source;
 use runtime::threshold;
 
 use super::{DataArgs, RunArgs};
-use crate::calibration::{self, Calibration, HALVING_SIZES, HALVING_TOLERANCE};
+use crate::calibration::{self, Calibration, HALVING_SIZES, HALVING_TOLERANCE, NARROWING_TOLERANCE};
 use crate::data::PosterSet;
 use crate::fit;
+use crate::model::Model;
 use crate::run::Run;
 
 /// Calibrate a trained network and choose its thresholds anew, on validation posters.
@@ -47,12 +48,19 @@ pub fn run(args: &Args) -> Result<Outcome> {
 pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Result<()> {
     let (model, state) = run.best(&Device::flex())?;
     let settings = run.settings()?;
-    let logits = fit::logits(&model, validation, &settings.input, workers);
     let manifest = validation.manifest();
     let labels = manifest.labels();
-    let scales = calibration::fit(&logits, &Scored { genres: &manifest.genres, probabilities: &[], labels: &labels });
-    let full = fit::probabilities(&calibration::apply(&scales, &logits));
-    let model = model.scaled(&scales);
+    let calibrated = |model: Model| {
+        let logits = fit::logits(&model, validation, &settings.input, workers);
+        let scored = Scored { genres: &manifest.genres, probabilities: &[], labels: &labels };
+        let scales = calibration::fit(&logits, &scored);
+        let logits = calibration::apply(&scales, &logits);
+        (model.scaled(&scales), scales, fit::mean_loss(&logits, &labels), fit::probabilities(&logits))
+    };
+    let whole = calibrated(model.clone());
+    let narrow = calibrated(model.narrowed());
+    let narrowed = narrow.2 <= whole.2 + NARROWING_TOLERANCE;
+    let (model, scales, _, full) = if narrowed { narrow } else { whole };
     let halved = HALVING_SIZES.into_iter().find_map(|size| {
         let halved = model.clone().halved(size);
         let halved = fit::probabilities(&fit::logits(&halved, validation, &settings.input, workers));
@@ -60,7 +68,7 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
         (change <= HALVING_TOLERANCE).then_some((size, halved))
     });
     let (halved, probabilities) = halved.map_or((None, full), |(size, halved)| (Some(size), halved));
-    run.save_calibration(&Calibration { scales, halved })?;
+    run.save_calibration(&Calibration { scales, narrowed, halved })?;
     let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
     let points = threshold::choose(&scored);
     run.save_operating_points(&points)?;
