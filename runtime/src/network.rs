@@ -106,7 +106,7 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`]; [`NetworkError::Graph`] comes later.
     pub fn read(path: Option<&Path>) -> Result<Self, NetworkError> {
-        let processor = Processor::new();
+        let processor = Processor::here();
         let Some(path) = path else { return Self::parse(Bytes::from_static(SHIPPED), "the shipped model", processor) };
         let name = path.display().to_string();
         let bytes = fs::read(path).map_err(|source| NetworkError::Unreadable { path: name.clone(), source })?;
@@ -118,7 +118,7 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let network = Self::parse(Bytes::copy_from_slice(bytes), path, Processor::new())?;
+        let network = Self::parse(Bytes::copy_from_slice(bytes), path, Processor::here())?;
         network.prepare()?;
         Ok(network)
     }
@@ -129,7 +129,7 @@ impl Network {
     /// # Errors
     /// See [`NetworkError`].
     pub fn exact_from_bytes(bytes: &[u8], path: &str) -> Result<Self, NetworkError> {
-        let network = Self::parse(Bytes::copy_from_slice(bytes), path, Processor::new().exact())?;
+        let network = Self::parse(Bytes::copy_from_slice(bytes), path, Processor::here().exact())?;
         network.prepare()?;
         Ok(network)
     }
@@ -292,11 +292,11 @@ mod tests {
             },
         ];
         let whole = Model::decode(&*shipped()[0].1).unwrap().graph.unwrap();
-        assert!(graph::mobilenet(&whole, Processor::new()).is_some());
+        assert!(graph::mobilenet(&whole, Processor::here()).is_some());
         for Case { what, spoil } in cases {
             let mut graph = whole.clone();
             spoil(&mut graph);
-            assert!(graph::mobilenet(&graph, Processor::new()).is_none(), "{what}");
+            assert!(graph::mobilenet(&graph, Processor::here()).is_none(), "{what}");
         }
     }
 }

@@ -357,7 +357,7 @@ mod tests {
 
             let stem_size = picture.output_size();
             let mut buffer = Vec::new();
-            let pointwise = Pointwise::new(Processor::new(), &stem, [27, 16]);
+            let pointwise = Pointwise::new(Processor::here(), &stem, [27, 16]);
             let places: Vec<usize> = (0..stem_size[0] * stem_size[1]).map(|pixel| pixel * 16).collect();
             let mut y = vec![0.0; places.len() * 16];
             let x = picture.patches(0..stem_size[0], &mut buffer);

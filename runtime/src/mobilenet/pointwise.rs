@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn inputs_of_pairs_are_rounded_to_the_nearest_bfloat16() {
-        let Processor { pairs: Some(_), .. } = Processor::new() else {
+        let Processor { pairs: Some(_), .. } = Processor::here() else {
             eprintln!("skipped: this processor has no products of bfloat16");
             return;
         };
@@ -419,7 +419,7 @@ mod tests {
         let expected = reference(&narrow, &layer.weight.floats(), &layer.bias, range);
         let mut y = [0.0; 7];
         let target = Target { y: &mut y, places: &from_fn::<_, 7, _>(|pixel| pixel), residual: None };
-        Pointwise::new(Processor::new(), &layer, [3, 1]).run(&x, target, &mut Buffers::default());
+        Pointwise::new(Processor::here(), &layer, [3, 1]).run(&x, target, &mut Buffers::default());
         assert_close(&y, &expected, "three inputs");
         assert_ne!(reference(&x, &layer.weight.floats(), &layer.bias, range), expected, "nothing was rounded");
     }

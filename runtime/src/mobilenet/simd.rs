@@ -13,7 +13,7 @@ pub struct Processor {
 
 impl Processor {
     /// The one that runs this.
-    pub fn new() -> Self {
+    pub fn here() -> Self {
         Self { arch: Arch::new(), pairs: Pairs::try_new() }
     }
 
@@ -171,5 +171,5 @@ pub fn all() -> Vec<Processor> {
     #[cfg(target_arch = "x86_64")]
     all.extend(pulp::x86::V3::try_new().map(Arch::V3));
     let exact = all.into_iter().map(|arch| Processor { arch, pairs: None });
-    exact.chain([Processor::new()]).collect()
+    exact.chain([Processor::here()]).collect()
 }

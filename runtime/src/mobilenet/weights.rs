@@ -1,5 +1,6 @@
 //! The weights of a layer.
 
+#[cfg(target_arch = "x86_64")]
 use std::any::Any;
 
 use pulp::Simd;
@@ -165,12 +166,13 @@ impl Weight for Pair {
         if let (Some(weights), Some(sums)) =
             ((&weights as &dyn Any).downcast_ref::<f32x16>(), (&sums as &dyn Any).downcast_ref::<f32x16>())
         {
-            use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps, _mm512_set1_epi32};
+            use std::arch::x86_64::{__m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_set1_epi32};
+            use std::mem::transmute;
             // SAFETY: there are pairs only where `Pairs` has proved that the processor has AVX512-BF16; all three types
             // are 512 bits that may have any value.
             let sums: __m512 = unsafe {
-                let input = std::mem::transmute::<_, __m512bh>(_mm512_set1_epi32(input.cast_signed()));
-                _mm512_dpbf16_ps(pulp::cast(*sums), input, std::mem::transmute::<f32x16, __m512bh>(*weights))
+                let input = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(input.cast_signed()));
+                _mm512_dpbf16_ps(pulp::cast(*sums), input, transmute::<f32x16, __m512bh>(*weights))
             };
             return pulp::cast_lossy(sums);
         }

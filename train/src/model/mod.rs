@@ -195,3 +195,46 @@ impl Model {
         mobilenet.forward_from(features, frozen, size)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::ModuleVisitor;
+
+    /// Shape and values of every tensor.
+    #[derive(Default)]
+    struct Tensors(Vec<(Vec<usize>, Vec<f32>)>);
+
+    impl ModuleVisitor for Tensors {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push((param.dims().to_vec(), param.val().into_data().try_to_vec().unwrap()));
+        }
+    }
+
+    fn tensors(model: &Model) -> Vec<(Vec<usize>, Vec<f32>)> {
+        let mut tensors = Tensors::default();
+        model.visit(&mut tensors);
+        tensors.0
+    }
+
+    #[test]
+    fn only_pointwise_convolutions_of_a_mobilenet_are_narrowed() {
+        for architecture in [Architecture::Cnn, Architecture::MobileNet] {
+            let model = Model::new(architecture, 3, &Device::flex());
+            let mut narrowed = 0;
+            for ((shape, before), (_, after)) in tensors(&model).into_iter().zip(tensors(&model.clone().narrowed())) {
+                let is_pointwise = architecture == Architecture::MobileNet && shape.len() == 4 && shape[2..] == [1, 1];
+                if !is_pointwise {
+                    assert_eq!(before, after, "{architecture:?}, {shape:?}");
+                    continue;
+                }
+                narrowed += 1;
+                for (before, after) in before.iter().zip(after) {
+                    assert_eq!(after.to_bits() & 0xffff, 0, "{before} became {after}, which is no bfloat16");
+                    assert!((after - before).abs() <= before.abs() / 256.0, "{before} became {after}");
+                }
+            }
+            assert_eq!(narrowed, if architecture == Architecture::MobileNet { 34 } else { 0 }, "{architecture:?}");
+        }
+    }
+}
