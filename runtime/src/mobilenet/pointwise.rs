@@ -68,10 +68,9 @@ impl Pointwise {
         let panel = VECTORS * lanes(arch);
         let panels = outputs.div_ceil(panel);
         let rows = layer.bias.len();
-        let weights = match (pairs.zip(layer.weight.pairs(rows)), &layer.weight) {
-            (Some((pairs, weight)), _) => {
-                Packed::Pairs(pairs, pack(&weight, rows, [panels, inputs.div_ceil(2), panel], |pair| pair))
-            }
+        let pack_pairs = PackPairs { weight: &layer.weight, outputs: rows, panels, inputs: inputs.div_ceil(2), panel };
+        let weights = match (pairs.zip(pairs.and_then(|_| dispatch(arch, pack_pairs))), &layer.weight) {
+            (Some((pairs, weight)), _) => Packed::Pairs(pairs, weight),
             (None, Weights::Single(weight)) => {
                 Packed::Single(pack(weight, rows, [panels, inputs, panel], f32::from_le_bytes))
             }
@@ -101,6 +100,9 @@ impl Pointwise {
     }
 }
 
+/// Rows of weights that are packed together: as many are written at once.
+const ROWS: usize = 4;
+
 /// `[outputs, inputs]` as `[panels, inputs, panel]`, with zeros where there are more of them.
 fn pack<B: Copy + Default, W: Copy + Default>(
     weight: &[B],
@@ -108,20 +110,56 @@ fn pack<B: Copy + Default, W: Copy + Default>(
     [panels, inputs, panel]: [usize; 3],
     of: impl Fn(B) -> W,
 ) -> Vec<W> {
-    /// Rows at a time: as many weights are written at once.
-    const ROWS: usize = 4;
     let row_len = weight.len() / outputs;
     let zeros = vec![B::default(); row_len];
     let mut packed = vec![W::default(); panels * inputs * panel];
-    for (rows, packed) in weight.chunks(panel * row_len).zip(packed.chunks_exact_mut(inputs * panel)) {
-        for (group, rows) in rows.chunks(ROWS * row_len).enumerate() {
-            let rows: [_; ROWS] = from_fn(|row| rows.get(row * row_len..(row + 1) * row_len).unwrap_or(&zeros));
-            for (input, places) in packed[group * ROWS..].chunks_mut(panel).take(row_len).enumerate() {
-                places[..ROWS].copy_from_slice(&rows.map(|row| of(row[input])));
-            }
-        }
+    for first in (0..outputs).step_by(ROWS) {
+        let rows = from_fn(|row| weight.get((first + row) * row_len..(first + row + 1) * row_len).unwrap_or(&zeros));
+        interleave(rows, &mut packed[first / panel * inputs * panel + first % panel..], panel, &of);
     }
     packed
+}
+
+/// The same for pairs of inputs; nothing if that would round a weight.
+struct PackPairs<'a> {
+    weight: &'a Weights<'a>,
+    outputs: usize,
+    panels: usize,
+    /// Pairs of them.
+    inputs: usize,
+    panel: usize,
+}
+
+impl WithSimd for PackPairs<'_> {
+    type Output = Option<Vec<Pair>>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        let Self { weight, outputs, panels, inputs, panel } = self;
+        let row_len = weight.count() / outputs;
+        let pairs_len = row_len.div_ceil(2);
+        let mut rows = vec![0; ROWS * pairs_len];
+        let mut packed = vec![0; panels * inputs * panel];
+        for first in (0..outputs).step_by(ROWS) {
+            rows.fill(0);
+            for (row, pairs) in (first..outputs).zip(rows.chunks_exact_mut(pairs_len)) {
+                if !weight.pairs(row, row_len, pairs) {
+                    return None;
+                }
+            }
+            let rows = from_fn(|row| &rows[row * pairs_len..(row + 1) * pairs_len]);
+            interleave(rows, &mut packed[first / panel * inputs * panel + first % panel..], panel, |pair| pair);
+        }
+        Some(packed)
+    }
+}
+
+/// Writes rows of weights side by side, those of one input every `panel` places.
+#[inline(always)]
+fn interleave<B: Copy, W: Copy>(rows: [&[B]; ROWS], packed: &mut [W], panel: usize, of: impl Fn(B) -> W) {
+    for (input, places) in packed.chunks_mut(panel).take(rows[0].len()).enumerate() {
+        places[..ROWS].copy_from_slice(&rows.map(|row| of(row[input])));
+    }
 }
 
 struct Run<'a> {

@@ -61,32 +61,30 @@ impl Weights<'_> {
         }
     }
 
-    /// So many rows of them as pairs, zeros behind those of an odd length; nothing if that would round one.
-    pub fn pairs(&self, rows: usize) -> Option<Vec<Pair>> {
-        fn all<B: Copy>(weights: &[B], rows: usize, number: impl Fn(B) -> f32) -> Option<Vec<Pair>> {
-            let row_len = weights.len() / rows;
-            let mut pairs = Vec::with_capacity(rows * row_len.div_ceil(2));
-            let mut rest = 0;
-            for row in weights.chunks_exact(row_len) {
-                let (row, last) = row.as_chunks::<2>();
-                pairs.extend(row.iter().map(|two| {
-                    let numbers = two.map(&number);
-                    rest |= numbers[0].to_bits() | numbers[1].to_bits();
-                    rounded(numbers)
-                }));
-                pairs.extend(last.iter().map(|one| {
-                    let numbers = [number(*one), 0.0];
-                    rest |= numbers[0].to_bits();
-                    rounded(numbers)
-                }));
-            }
-            (rest & 0xffff == 0).then_some(pairs)
-        }
+    /// A row of so many as pairs, a zero behind those of an odd number. Tells whether that rounded none of them.
+    #[inline(always)]
+    pub fn pairs(&self, row: usize, row_len: usize, pairs: &mut [Pair]) -> bool {
         match self {
-            Self::Single(singles) => all(singles, rows, f32::from_le_bytes),
-            Self::Half(halves) => all(halves, rows, widened),
+            Self::Single(singles) => all_pairs(&singles[row * row_len..][..row_len], pairs, f32::from_le_bytes),
+            Self::Half(halves) => all_pairs(&halves[row * row_len..][..row_len], pairs, widened),
         }
     }
+}
+
+#[inline(always)]
+fn all_pairs<B: Copy>(weights: &[B], pairs: &mut [Pair], number: impl Fn(B) -> f32) -> bool {
+    let mut rest = 0;
+    let (twos, last) = weights.as_chunks::<2>();
+    for (pair, two) in pairs.iter_mut().zip(twos) {
+        let numbers = two.map(&number);
+        rest |= numbers[0].to_bits() | numbers[1].to_bits();
+        *pair = rounded(numbers);
+    }
+    if let ([weight], Some(pair)) = (last, pairs.last_mut()) {
+        rest |= number(*weight).to_bits();
+        *pair = rounded([number(*weight), 0.0]);
+    }
+    rest & 0xffff == 0
 }
 
 /// 16-bit floats as 32-bit ones.
@@ -210,15 +208,25 @@ mod tests {
 
     #[test]
     fn pairs_are_made_of_weights_that_need_no_rounding() {
-        let weights = [1.0_f32, -0.375, 3.0, 0.0, 96.0, -2.0].map(f32::to_le_bytes);
         let bits = |low: f32, high: f32| low.to_bits() >> 16 | high.to_bits();
-        assert_eq!(Weights::Single(&weights).pairs(3).unwrap(), [bits(1.0, -0.375), bits(3.0, 0.0), bits(96.0, -2.0)]);
-        let odd = [bits(1.0, -0.375), bits(3.0, 0.0), bits(0.0, 96.0), bits(-2.0, 0.0)];
-        assert_eq!(Weights::Single(&weights).pairs(2).unwrap(), odd);
-        let halves = [1.0, -0.375, 3.0, 0.0].map(|value| f16::from_f32(value).to_le_bytes());
-        assert_eq!(Weights::Half(&halves).pairs(2).unwrap(), odd[..2]);
-        let fine = f16::from_f32(1.0 + 1.0 / 256.0).to_le_bytes();
-        assert!(Weights::Half(&[halves[0], fine]).pairs(1).is_none());
-        assert!(Weights::Half(&[halves[0], halves[1], fine]).pairs(1).is_none());
+        let fine = 1.0 + 1.0 / 256.0;
+        let cases = [
+            (vec![1.0, -0.375, 3.0, 0.0], Some(vec![bits(1.0, -0.375), bits(3.0, 0.0)])),
+            (vec![0.0, 96.0, -2.0], Some(vec![bits(0.0, 96.0), bits(-2.0, 0.0)])),
+            (vec![1.0, fine], None),
+            (vec![fine, 1.0], None),
+            (vec![1.0, -0.375, fine], None),
+        ];
+        for (row, expected) in cases {
+            // The second of two rows.
+            let weights = [vec![7.0; row.len()], row.clone()].concat();
+            let singles: Vec<_> = weights.iter().map(|weight: &f32| weight.to_le_bytes()).collect();
+            let halves: Vec<_> = weights.iter().map(|weight| f16::from_f32(*weight).to_le_bytes()).collect();
+            for weights in [Weights::Single(&singles), Weights::Half(&halves)] {
+                let mut pairs = vec![9; row.len().div_ceil(2)];
+                let is_exact = weights.pairs(1, row.len(), &mut pairs);
+                assert_eq!(is_exact.then_some(pairs), expected, "{row:?}");
+            }
+        }
     }
 }
