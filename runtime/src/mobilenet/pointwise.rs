@@ -5,7 +5,7 @@ use std::array::from_fn;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::block::Convolution;
-use super::simd::{Pairs, Processor, aligned, dispatch, lanes, load, store, with_pairs};
+use super::simd::{Pairs, Processor, aligned, dispatch, lanes, load, room, store, with_pairs};
 use super::weights::{Pair, Weight, Weights, rounded, widen};
 
 /// Vectors of outputs that a tile holds in registers.
@@ -191,10 +191,10 @@ impl WithSimd for Run<'_> {
                 });
             }
             Packed::Pairs(pairs, weights) => {
-                let x = &x[..target.places.len() * layer.inputs];
-                buffers.pairs.resize(target.places.len() * layer.inputs.div_ceil(2), 0);
-                with_pairs(*pairs, simd, Round { x, inputs: layer.inputs, y: &mut buffers.pairs });
-                panels(layer, &buffers.pairs, layer.inputs.div_ceil(2), &mut target, weights, |panel| {
+                let inputs = layer.inputs.div_ceil(2);
+                let rounded = room(&mut buffers.pairs, target.places.len() * inputs);
+                with_pairs(*pairs, simd, Round { x, inputs: layer.inputs, y: rounded });
+                panels(layer, rounded, inputs, &mut target, weights, |panel| {
                     with_pairs(*pairs, simd, panel);
                 });
             }

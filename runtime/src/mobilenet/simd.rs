@@ -149,10 +149,10 @@ pub fn add_pixels(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
 }
 
 /// `len` numbers of a buffer, whatever they are.
-pub fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub fn room<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     if buffer.len() < len {
         // Zeros that nobody has written yet, while a longer old buffer would have to be copied.
-        *buffer = vec![0.0; len];
+        *buffer = vec![T::default(); len];
     }
     &mut buffer[..len]
 }
