@@ -13,9 +13,9 @@ use std::path::Path;
 use benches::models;
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use runtime::manifest::{Manifest, Source};
-use runtime::network::Network;
-use runtime::poster::{self, MAX_PIXELS, Picture};
+use runtime::dataset::{Dataset, Source};
+use runtime::preprocess::{self, DecodedImage, MAX_PIXELS};
+use runtime::{Model, ModelOptions};
 
 /// Sizes to which the posters are enlarged.
 const SIZES: [(u32, u32); 2] = [(1000, 1500), (2000, 3000)];
@@ -29,29 +29,29 @@ fn main() {
     let source = arguments.next().expect("usage: agreement POSTERS.csv[=FOLDER] [COUNT]");
     let count = arguments.next().map_or(usize::MAX, |count| count.parse().expect("a number of posters"));
     let source: Source = source.parse().unwrap_or_else(|never| match never {});
-    let mut manifest = Manifest::read(&[source]).unwrap_or_else(|error| panic!("{error}"));
+    let mut manifest = Dataset::read(&[source]).unwrap_or_else(|error| panic!("{error}"));
     manifest.posters.truncate(count);
 
-    let models: Vec<_> = models().into_iter().map(|(path, network)| (exact(&path), path, network)).collect();
+    let models: Vec<_> = models().into_iter().map(|(path, model)| (exact(&path), path, model)).collect();
     for size in SIZES {
         let mut scores = vec![[const { Vec::new() }; 4]; models.len()];
         for poster in &manifest.posters {
-            let original = poster::open(&poster.path).unwrap_or_else(|error| panic!("{error}"));
+            let original = preprocess::open(&poster.path).unwrap_or_else(|error| panic!("{error}"));
             let jpeg = enlarge(&original, size);
-            let pixels = poster::decode(&jpeg, "enlarged").expect("the poster is sound");
-            for ((exact, _, network), scores) in models.iter().zip(&mut scores) {
-                let [whole, short, resized] = three_ways(&jpeg, &pixels, network.card().input.size());
-                let ways = [(exact, whole.clone()), (exact, short), (exact, resized), (network, whole)];
-                for ((network, picture), scores) in ways.into_iter().zip(scores) {
-                    scores.extend(network.classify(picture).expect("the network runs"));
+            let pixels = preprocess::decode(&jpeg, "enlarged").expect("the poster is sound");
+            for ((exact, _, model), scores) in models.iter().zip(&mut scores) {
+                let [whole, short, resized] = three_ways(&jpeg, &pixels, model.card().input.size());
+                let ways = [(exact, whole.clone()), (exact, short), (exact, resized), (model, whole)];
+                for ((model, picture), scores) in ways.into_iter().zip(scores) {
+                    scores.extend(model.classify_image(picture).expect("the model runs").into_probabilities());
                 }
             }
         }
-        for ((_, path, network), scores) in models.iter().zip(&scores) {
+        for ((_, path, model), scores) in models.iter().zip(&scores) {
             let name = path.file_name().unwrap_or_default().display();
             println!("{name}, {} posters at {} x {}", manifest.posters.len(), size.0, size.1);
-            let manifest = manifest.clone().with_genres(&network.card().genres);
-            let thresholds = &network.card().operating_points[0].thresholds;
+            let manifest = manifest.clone().with_genres(&model.card().genres);
+            let thresholds = &model.card().operating_points[0].thresholds;
             let ways = ["all pixels", "no pixels", "all pixels, resized by image", "all pixels, 16-bit products"];
             for (way, values) in ways.iter().zip(scores) {
                 let apart = || values.iter().zip(&scores[0]).map(|(a, b)| (a - b).abs());
@@ -65,21 +65,24 @@ fn main() {
 }
 
 /// A model without products of 16-bit floats.
-fn exact(path: &Path) -> Network {
+fn exact(path: &Path) -> Model {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: cannot be read ({error})", path.display()));
-    Network::exact_from_bytes(&bytes, &path.display().to_string()).unwrap_or_else(|error| panic!("{error}"))
+    ModelOptions::new()
+        .bf16(false)
+        .from_bytes(&bytes, &path.display().to_string())
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What a network sees of a poster by way of all pixels, as `runtime classify` has it, and if `image` resizes the pixels.
-fn three_ways(jpeg: &[u8], pixels: &RgbImage, (width, height): (u32, u32)) -> [Picture; 3] {
-    let short = poster::decode_for(jpeg, "enlarged", MAX_PIXELS, (width, height)).expect("the poster is sound");
+/// What a model sees of a poster by way of all pixels, as `runtime classify` has it, and if `image` resizes the pixels.
+fn three_ways(jpeg: &[u8], pixels: &RgbImage, (width, height): (u32, u32)) -> [DecodedImage; 3] {
+    let short = preprocess::decode_for(jpeg, "enlarged", MAX_PIXELS, (width, height)).expect("the poster is sound");
     let resized = image::imageops::resize(pixels, width, height, image::imageops::FilterType::Triangle);
-    [poster::resize(pixels, width, height).into(), short, resized.into()]
+    [preprocess::resize(pixels, width, height).into(), short, resized.into()]
 }
 
 /// A JPEG file of an enlarged poster with grain.
 fn enlarge(poster: &RgbImage, (width, height): (u32, u32)) -> Vec<u8> {
-    let mut picture = poster::resize(poster, width, height);
+    let mut picture = preprocess::resize(poster, width, height);
     let mut state = 1_u64;
     for pixel in picture.pixels_mut() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

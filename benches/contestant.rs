@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use std::{fs, hint, io};
 
 use benches::{peak, posters};
-use runtime::network::Network;
-use runtime::poster::{self, MAX_PIXELS};
+use runtime::Model;
+use runtime::preprocess::{self, MAX_PIXELS};
 
 /// A task ready to be repeated; what comes out of it shows that all contestants did the same.
 type Task = Box<dyn FnMut() -> Vec<f32>>;
@@ -62,23 +62,21 @@ fn task(name: &str, model: &Path, path: &Path) -> Task {
     if name == "multiply-add" {
         return Box::new(|| vec![peak::multiply_adds() as f32]);
     }
-    let network = Network::open(model).unwrap_or_else(|error| panic!("{error}"));
-    let input = network.card().input.clone();
+    let model = Model::open(model).unwrap_or_else(|error| panic!("{error}"));
+    let input = model.card().input.clone();
     let bytes = fs::read(path).expect("the poster can be read");
     // The same values as in Python.
     let values: Vec<f32> = (0..input.len()).map(|place| (place * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
     match name {
-        "infer, runtime" => Box::new(move || network.probabilities(&values).expect("the network runs")),
+        "infer, runtime" => Box::new(move || model.probabilities(&values).expect("the model runs")),
         "tensor, runtime" => Box::new(move || {
-            let picture = poster::decode_for(&bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound");
-            poster::tensor(&picture, &input)
+            let picture =
+                preprocess::decode_for(&bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound");
+            preprocess::tensor(&picture, &input)
         }),
         "classify, runtime" => {
             let path = path.to_path_buf();
-            Box::new(move || {
-                let picture = poster::open_for(&path, network.card().input.size()).expect("the poster is sound");
-                network.classify(picture).expect("the network runs")
-            })
+            Box::new(move || model.classify_file(&path).expect("the poster is sound").into_probabilities())
         }
         #[cfg(feature = "peers")]
         "tensor, image" => Box::new(move || benches::peers::tensor(&bytes, &input)),

@@ -3,38 +3,38 @@
 
 use std::{env, fs, hint};
 
-use runtime::network::Network;
-use runtime::poster::{self, Input, MAX_PIXELS, Picture};
-use runtime::threshold::{self, OperatingPoint};
+use runtime::Model;
+use runtime::operating_point::{self, OperatingPoint};
+use runtime::preprocess::{self, DecodedImage, InputSpec, MAX_PIXELS};
 
 fn main() {
     let path = env::args().nth(1).expect("usage: counted POSTER");
     let bytes = fs::read(path).expect("the poster can be read");
-    let network = Network::shipped().expect("the shipped model can be used");
-    let card = network.card();
-    let point = threshold::find(&card.operating_points, None).expect("a card has operating points");
+    let model = Model::shipped().expect("the shipped model can be used");
+    let card = model.card();
+    let point = operating_point::find(&card.operating_points, None).expect("a card has operating points");
     let picture = counted_decode(&bytes, &card.input);
     let input = counted_resize(&picture, &card.input);
-    let probabilities = counted_infer(&network, &input);
+    let probabilities = counted_infer(&model, &input);
     hint::black_box(counted_threshold(point, &probabilities));
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn counted_decode(bytes: &[u8], input: &Input) -> Picture {
-    poster::decode_for(bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound")
+fn counted_decode(bytes: &[u8], input: &InputSpec) -> DecodedImage {
+    preprocess::decode_for(bytes, "drawn", MAX_PIXELS, input.size()).expect("the poster is sound")
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn counted_resize(picture: &Picture, input: &Input) -> Vec<f32> {
-    poster::tensor(picture, input)
+fn counted_resize(picture: &DecodedImage, input: &InputSpec) -> Vec<f32> {
+    preprocess::tensor(picture, input)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-fn counted_infer(network: &Network, input: &[f32]) -> Vec<f32> {
-    network.probabilities(input).expect("the network runs")
+fn counted_infer(model: &Model, input: &[f32]) -> Vec<f32> {
+    model.probabilities(input).expect("the model runs")
 }
 
 #[unsafe(no_mangle)]

@@ -6,7 +6,7 @@ pub mod peers;
 
 use std::path::{Path, PathBuf};
 
-use runtime::network::Network;
+use runtime::Model;
 
 /// Widths and heights of posters as they are found: a thumbnail of a media database, a small one, a usual one, a large
 /// one.
@@ -38,7 +38,7 @@ pub fn posters() -> Vec<Poster> {
 ///
 /// # Panics
 /// If the folder cannot be read or a model in it cannot be used.
-pub fn models() -> Vec<(PathBuf, Network)> {
+pub fn models() -> Vec<(PathBuf, Model)> {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let folder = std::env::var_os("MODELS").map_or(shipped, PathBuf::from);
     let entries = folder.read_dir().unwrap_or_else(|error| panic!("{}: cannot be read ({error})", folder.display()));
@@ -46,8 +46,8 @@ pub fn models() -> Vec<(PathBuf, Network)> {
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "onnx"));
     paths.sort();
     let open = |path: PathBuf| {
-        let network = Network::open(&path).unwrap_or_else(|error| panic!("{error}"));
-        (path, network)
+        let model = Model::open(&path).unwrap_or_else(|error| panic!("{error}"));
+        (path, model)
     };
     paths.into_iter().map(open).collect()
 }

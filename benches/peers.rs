@@ -10,21 +10,21 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 use rten_tensor::NdTensorView;
-use runtime::poster::{self, Input};
+use runtime::preprocess::{self, InputSpec};
 
 /// A model ready to run: an input `[3, height, width]` in, the probability of each genre out.
 pub type Inference = Box<dyn FnMut(&[f32]) -> Vec<f32>>;
 
-/// The input of a network from a poster file, `[3, height, width]`, by the `image` crate alone: its decoder and its own
+/// The input of a model from a poster file, `[3, height, width]`, by the `image` crate alone: its decoder and its own
 /// resize with the same triangle filter.
 ///
 /// # Panics
 /// If the poster cannot be decoded.
-pub fn tensor(bytes: &[u8], input: &Input) -> Vec<f32> {
+pub fn tensor(bytes: &[u8], input: &InputSpec) -> Vec<f32> {
     let picture = image::load_from_memory(bytes).expect("the poster is sound").into_rgb8();
     let resized = imageops::resize(&picture, input.width, input.height, FilterType::Triangle);
     let mut planes = vec![0.0; input.len()];
-    poster::normalise(&resized, input, &mut planes);
+    preprocess::normalise(&resized, input, &mut planes);
     planes
 }
 
@@ -32,7 +32,7 @@ pub fn tensor(bytes: &[u8], input: &Input) -> Vec<f32> {
 ///
 /// # Panics
 /// If rten cannot read the model.
-pub fn rten(model: &Path, input: &Input) -> Inference {
+pub fn rten(model: &Path, input: &InputSpec) -> Inference {
     let model = rten::Model::load_file(model).expect("rten reads the model");
     let pool = Some(Arc::new(rten::ThreadPool::with_num_threads(1)));
     let options = rten::RunOptions::default().with_thread_pool(pool);
@@ -49,7 +49,7 @@ pub fn rten(model: &Path, input: &Input) -> Inference {
 ///
 /// # Panics
 /// If the library cannot be loaded, or cannot read the model.
-pub fn onnx_runtime(model: &Path, input: &Input) -> Inference {
+pub fn onnx_runtime(model: &Path, input: &InputSpec) -> Inference {
     // A process may have one only.
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     let environment = ENVIRONMENT.get_or_init(|| {
@@ -71,6 +71,6 @@ pub fn onnx_runtime(model: &Path, input: &Input) -> Inference {
     })
 }
 
-fn shape(input: &Input) -> [usize; 4] {
+fn shape(input: &InputSpec) -> [usize; 4] {
     [1, 3, input.height as usize, input.width as usize]
 }

@@ -8,15 +8,15 @@ use std::hint::black_box;
 
 use benches::{models, pin, posters};
 use criterion::{Criterion, criterion_group, criterion_main};
-use runtime::network::Network;
-use runtime::poster::{self, MAX_PIXELS};
-use runtime::threshold;
+use runtime::Model;
+use runtime::operating_point;
+use runtime::preprocess::{self, MAX_PIXELS};
 
 fn from_bytes_to_tensor(criterion: &mut Criterion) {
     pin();
-    let network = Network::shipped().expect("the shipped model can be used");
-    let card = network.card();
-    let point = threshold::find(&card.operating_points, None).expect("a card has operating points");
+    let model = Model::shipped().expect("the shipped model can be used");
+    let card = model.card();
+    let point = operating_point::find(&card.operating_points, None).expect("a card has operating points");
     let folder = tempfile::tempdir().expect("a folder can be made");
 
     for poster in posters() {
@@ -24,17 +24,17 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         let path = folder.path().join(name);
         fs::write(&path, bytes).expect("a file can be written");
         let size = card.input.size();
-        let decode = || poster::decode_for(black_box(bytes), name, MAX_PIXELS, size).expect("the poster is sound");
+        let decode = || preprocess::decode_for(black_box(bytes), name, MAX_PIXELS, size).expect("the poster is sound");
         let picture = decode();
 
         let mut group = criterion.benchmark_group(name);
         group.bench_function("read", |bench| bench.iter(|| fs::read(black_box(&path))));
         group.bench_function("decode", |bench| bench.iter(decode));
         group.bench_function("resize and normalise", |bench| {
-            bench.iter(|| poster::tensor(black_box(&picture), &card.input));
+            bench.iter(|| preprocess::tensor(black_box(&picture), &card.input));
         });
         group.bench_function("bytes to tensor", |bench| {
-            bench.iter(|| poster::tensor(&decode(), &card.input));
+            bench.iter(|| preprocess::tensor(&decode(), &card.input));
         });
         #[cfg(feature = "peers")]
         group.bench_function("bytes to tensor, image", |bench| {
@@ -42,8 +42,8 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         });
         group.bench_function("whole path", |bench| {
             bench.iter(|| {
-                let picture = poster::open_for(black_box(&path), size).expect("the poster is sound");
-                point.decide(&network.classify(picture).expect("the network runs"))
+                let prediction = model.classify_file(black_box(&path)).expect("the poster is sound");
+                point.decide(prediction.probabilities())
             });
         });
     }
@@ -51,14 +51,15 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
 
 fn from_tensor_to_genres(criterion: &mut Criterion) {
     pin();
-    for (path, network) in models() {
-        let card = network.card();
+    for (path, model) in models() {
+        let card = model.card();
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let poster = fixtures::photographic::jpeg(300, 444, false).expect("300 x 444 is the size of a poster");
-        let input = poster::tensor(&poster::decode(&poster, "drawn").expect("the poster is sound").into(), &card.input);
+        let input =
+            preprocess::tensor(&preprocess::decode(&poster, "drawn").expect("the poster is sound").into(), &card.input);
 
         let mut group = criterion.benchmark_group(name);
-        group.bench_function("infer", |bench| bench.iter(|| network.probabilities(black_box(&input))));
+        group.bench_function("infer", |bench| bench.iter(|| model.probabilities(black_box(&input))));
         #[cfg(feature = "peers")]
         {
             let mut rten = benches::peers::rten(&path, &card.input);
@@ -70,10 +71,10 @@ fn from_tensor_to_genres(criterion: &mut Criterion) {
                 eprintln!("ONNX Runtime is left out: ORT_DYLIB_PATH names no library");
             }
         }
-        let probabilities = network.probabilities(&input).expect("the network runs");
-        let point = threshold::find(&card.operating_points, None).expect("a card has operating points");
+        let probabilities = model.probabilities(&input).expect("the model runs");
+        let point = operating_point::find(&card.operating_points, None).expect("a card has operating points");
         group.bench_function("threshold", |bench| bench.iter(|| point.decide(black_box(&probabilities))));
-        group.bench_function("load", |bench| bench.iter(|| Network::open(&path)));
+        group.bench_function("load", |bench| bench.iter(|| Model::open(&path)));
     }
 }
 

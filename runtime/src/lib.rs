@@ -1,22 +1,52 @@
-//! Film genres from a poster, on a small machine.
+//! Film genres from a poster: a multi-label image classifier for small machines, in pure Rust, without a network.
 //!
-//! A poster goes through three rooms, in this order: [`poster`] turns bytes into an upright picture and the picture into
-//! the network's input, [`network`] turns the input into probabilities, [`threshold`] turns probabilities into genres.
-//! [`mobilenet`] runs the graphs of the shipped ones.
-//! [`card`] is what the model file says of itself, and ties the other three together. [`manifest`] reads labelled
-//! posters and [`evaluation`] holds probabilities against labels. [`library`] takes a whole library of films through the
-//! rooms. [`whole`] writes files.
+//! ```
+//! # let bytes = std::fs::read("../fixtures/posters/romcom-is-a-jpeg.png")?;
+//! let model = runtime::Model::shipped()?;
+//! let prediction = model.classify(&bytes)?;
+//! for genre in prediction.genres(model.operating_point("balanced")?) {
+//!     println!("{} {:.0} %", genre.name, 100.0 * genre.probability);
+//! }
+//! # assert_eq!(prediction.genres(model.default_operating_point())[0].name, "Comedy");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
-//! Training uses these very modules, so that a poster, a threshold or a figure can never mean one thing while training
-//! and another on the device.
+//! Inference has three stages: [`preprocess`] decodes and resizes a poster, [`Model`] runs the network, an
+//! [`OperatingPoint`] applies a threshold per genre. The shipped MobileNetV2 models run on hand-written kernels
+//! ([`Engine::Native`]); any other ONNX graph runs in tract ([`Engine::Tract`]). `examples/` has programs for one poster, a
+//! folder in parallel, and a model of one's own.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | none | | poster in, genres out, by the native engine |
+//! | `tract` | yes | any ONNX graph with a [model card](model::card), run by tract |
+//! | `evaluation` | by `cli` | labelled posters from CSV ([`dataset`]), [`metrics`] and thresholds |
+//! | `atomic-file` | by `cli` | [`atomic_file`]: atomic writes |
+//! | `collection` | by `cli` | [`collection`]: tagging of a media library, SQLite, NFO files, watching |
+//! | `cli` | yes | the program `runtime` |
+//!
+//! The library prints nothing, sets no panic hook and handles no signal. Training uses these very modules, so that a
+//! poster, a threshold or a metric can never mean one thing while training and another on the device.
 
-pub mod card;
-pub mod commands;
-pub mod evaluation;
-pub mod library;
-pub mod manifest;
-pub mod mobilenet;
-pub mod network;
-pub mod poster;
-pub mod threshold;
-pub mod whole;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "atomic-file")]
+pub mod atomic_file;
+#[cfg(feature = "collection")]
+pub mod collection;
+#[cfg(feature = "evaluation")]
+pub mod dataset;
+mod error;
+mod kernels;
+pub mod metrics;
+pub mod model;
+#[doc(hidden)]
+pub mod onnx;
+pub mod operating_point;
+pub mod preprocess;
+
+pub use error::Error;
+pub use model::{Engine, Genre, Model, ModelOptions, Prediction};
+pub use operating_point::OperatingPoint;

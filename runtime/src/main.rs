@@ -1,13 +1,18 @@
 //! `runtime`: film genres from posters, on the command line.
 
+mod cli;
+
+use std::panic;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use cli_support::Outcome;
 use mimalloc::MiMalloc;
-use runtime::commands::{self, Outcome, bench, classify, evaluate, inspect, install, tag, watch};
 
-/// glibc's allocator keeps a megabyte more for every poster when several threads run a network. (Without its feature
-/// `no_thp`, mimalloc asks for pages of 2 MB: a network then takes twice the memory that it needs.)
+use crate::cli::{bench, classify, evaluate, inspect, install, tag, watch};
+
+/// glibc's allocator keeps a megabyte more for every poster when several threads run a model. (Without its feature
+/// `no_thp`, mimalloc asks for pages of 2 MB: a model then takes twice the memory that it needs.)
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -33,7 +38,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    commands::exit(run(cli.command))
+    let print_panic = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !runtime::collection::tag::catches_panics() {
+            print_panic(panic);
+        }
+    }));
+    cli_support::exit(run(cli.command))
 }
 
 fn run(command: Command) -> anyhow::Result<Outcome> {

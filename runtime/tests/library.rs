@@ -1,5 +1,7 @@
 //! `runtime tag` on made-up libraries.
 
+#![cfg(feature = "cli")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use fixtures::library::{self, Broken};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
-use runtime::library::scan::{Item, Options, ScanError, scan};
+use runtime::collection::scan::{Item, Options, ScanError, scan};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,5 +1,7 @@
 //! Genres in NFO files: every file below `fixtures/nfo`, and random ones.
 
+#![cfg(feature = "collection")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use quick_xml::events::Event;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_pcg::Pcg64;
-use runtime::library::nfo::{Change, New, NfoError, Place, Root, add, apply, minimal, nfo_paths, revert, undo};
+use runtime::collection::nfo::{Change, New, NfoError, Place, Root, add, apply, minimal, nfo_paths, revert, undo};
 
 const PREDICTED: [&str; 4] = ["Horror", "Sci-Fi", " drama", "Horror"];
 const OTHERS: [&str; 4] = ["Comédie noire", "--> R&B <--", "a|b\\--", "Action"];

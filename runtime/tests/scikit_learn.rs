@@ -1,9 +1,11 @@
 //! Every figure of an evaluation against scikit-learn's on the same scores, with complete and with partly unknown
 //! labels. `fixtures/scores/make_answers.py` drew the scores and wrote the answers.
 
+#![cfg(feature = "evaluation")]
+
 use std::fs;
 
-use runtime::evaluation::{BASELINE_PRECISION, Scored, evaluate, recall_at_precision};
+use runtime::metrics::{BASELINE_PRECISION, Predictions, evaluate, recall_at_precision};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,7 +35,7 @@ fn figures_equal_those_of_scikit_learn() {
     let cases =
         [("complete", scores.labels.complete, answers.complete), ("partial", scores.labels.partial, answers.partial)];
     for (name, labels, answer) in cases {
-        let scored = Scored { genres: &scores.genres, probabilities: &probabilities, labels: &labels.concat() };
+        let scored = Predictions { genres: &scores.genres, probabilities: &probabilities, labels: &labels.concat() };
         let evaluation = evaluate(&scored, &scores.thresholds, None);
         let mut ours = serde_json::to_value(&evaluation).unwrap();
         // scikit-learn has no calibration error and no bands.

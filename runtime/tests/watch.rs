@@ -1,5 +1,7 @@
 //! `runtime watch` on a library that grows.
 
+#![cfg(feature = "cli")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};

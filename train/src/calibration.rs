@@ -1,6 +1,6 @@
 //! Probabilities that mean what they say, fitted on validation posters.
 
-use runtime::evaluation::Scored;
+use runtime::metrics::Predictions;
 use serde::{Deserialize, Serialize};
 
 /// What makes the network of a run's best epoch the one that is shipped.
@@ -43,7 +43,7 @@ const VARIANCE: f64 = 0.25;
 /// The likeliest scale of each genre, `[G]`, for the logits of labelled posters.
 ///
 /// `logits` are `[N, G]`; of `scored`, only genres and labels are read.
-pub fn fit(logits: &[f32], scored: &Scored) -> Vec<Scale> {
+pub fn fit(logits: &[f32], scored: &Predictions) -> Vec<Scale> {
     let genres = scored.genres.len();
     (0..genres)
         .map(|genre| {
@@ -109,7 +109,7 @@ mod tests {
                 labels.push(Some(rng.random::<f32>() < probability));
             }
             let genres = ["Drama".to_string()];
-            let scored = Scored { genres: &genres, probabilities: &[], labels: &labels };
+            let scored = Predictions { genres: &genres, probabilities: &[], labels: &labels };
             let [found] = fit(&logits, &scored)[..] else { panic!("one genre") };
             assert!(
                 (found.slope - slope).abs() <= tolerance && (found.offset - offset).abs() <= tolerance,

@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use runtime::evaluation::Scored;
-use runtime::poster::Input;
+use runtime::metrics::Predictions;
+use runtime::preprocess::InputSpec;
 
 use crate::average::blend;
 use crate::calibration;
@@ -282,7 +282,7 @@ fn one_epoch(
     let known = validation.manifest();
     let labels = known.labels();
     // An epoch is as good as what would be shipped of it: being too sure is mended later, ranking posters wrongly is not.
-    let scales = calibration::fit(&logits, &Scored { genres: &known.genres, probabilities: &[], labels: &labels });
+    let scales = calibration::fit(&logits, &Predictions { genres: &known.genres, probabilities: &[], labels: &labels });
     let logits = calibration::apply(&scales, &logits);
     let averages = known.evaluate(&probabilities(&logits), &vec![0.5; known.genres.len()], None).averages;
     Some(Epoch {
@@ -301,7 +301,7 @@ fn one_epoch(
 }
 
 /// The logits of every poster of a set, `[N, G]`.
-pub fn logits(model: &Model, set: &Arc<PosterSet>, input: &Input, workers: usize) -> Vec<f32> {
+pub fn logits(model: &Model, set: &Arc<PosterSet>, input: &InputSpec, workers: usize) -> Vec<f32> {
     let pass = Pass { input: input.clone(), batch_size: EVALUATION_BATCH, training: None, features: None, workers };
     Batches::new(set, &pass).flat_map(|batch| forward(model, batch.len, batch.inputs, input)).collect()
 }
@@ -320,13 +320,13 @@ fn logits_from(model: &Model, features: &Features, posters: usize, settings: &Se
 }
 
 /// The logits of `len` posters, `[len, G]`, from their planes, `[len, 3, height, width]`.
-pub fn forward(model: &Model, len: usize, planes: Vec<f32>, input: &Input) -> Vec<f32> {
+pub fn forward(model: &Model, len: usize, planes: Vec<f32>, input: &InputSpec) -> Vec<f32> {
     let inputs = inputs(len, planes, input, &model.device());
     model.forward_fast(inputs, 0).into_data().try_to_vec::<f32>().expect("logits are f32")
 }
 
 /// Planes of posters as a tensor `[N, 3, height, width]`.
-fn inputs(len: usize, planes: Vec<f32>, input: &Input, device: &Device) -> Tensor<4> {
+fn inputs(len: usize, planes: Vec<f32>, input: &InputSpec, device: &Device) -> Tensor<4> {
     let shape = [len, 3, input.height as usize, input.width as usize];
     Tensor::from_data(TensorData::new(planes, shape), device)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use runtime::commands::{Outcome, exit};
+use cli_support::{Outcome, exit};
 use train::commands::{evaluate, export, fit, inspect, split, tune};
 
 /// A training step frees and asks for gigabytes of the same sizes again; the system's allocator has them mapped and cleared

@@ -26,12 +26,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
-use runtime::card::Training;
-use runtime::evaluation::Evaluation;
-use runtime::manifest::Source;
-use runtime::poster::Input;
-use runtime::threshold::OperatingPoint;
-use runtime::whole::Whole;
+use runtime::atomic_file::AtomicFile;
+use runtime::dataset::Source;
+use runtime::metrics::Evaluation;
+use runtime::model::card::Training;
+use runtime::operating_point::OperatingPoint;
+use runtime::preprocess::InputSpec;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::calibration::Calibration;
@@ -61,7 +61,7 @@ pub struct Settings {
     #[serde(default)]
     pub views: usize,
     /// The network's input.
-    pub input: Input,
+    pub input: InputSpec,
     /// Posters a step.
     pub batch_size: usize,
     /// Learning rate.
@@ -394,7 +394,7 @@ impl Run {
         })
     }
 
-    fn write(&self, name: &str, fill: impl FnOnce(&mut Whole) -> Result<()>) -> Result<()> {
+    fn write(&self, name: &str, fill: impl FnOnce(&mut AtomicFile) -> Result<()>) -> Result<()> {
         let path = self.folder.join(name);
         write_whole(&path, fill).with_context(|| format!("{}: cannot be written", path.display()))
     }
@@ -404,8 +404,8 @@ impl Run {
 ///
 /// # Errors
 /// If `fill` fails or the file cannot be written; then nothing is left behind.
-pub fn write_whole(path: &Path, fill: impl FnOnce(&mut Whole) -> Result<()>) -> Result<()> {
-    let mut file = Whole::create(path)?;
+pub fn write_whole(path: &Path, fill: impl FnOnce(&mut AtomicFile) -> Result<()>) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
     fill(&mut file)?;
     file.finish()?;
     Ok(())

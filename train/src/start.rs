@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use runtime::card::{Card, Training};
-use runtime::poster::Input;
+use runtime::model::card::{Card, Training};
+use runtime::preprocess::InputSpec;
 
 use crate::model::pretrained::Weights;
 use crate::model::{Model, exported};
@@ -24,7 +24,7 @@ pub enum Start {
         /// Its genres, in the order of its output.
         genres: Vec<String>,
         /// The input that it was trained with.
-        input: Input,
+        input: InputSpec,
         /// How it was trained.
         training: Training,
     },

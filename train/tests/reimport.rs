@@ -11,18 +11,18 @@ use std::fs;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use runtime::network::Network;
-use runtime::poster;
+use runtime::Model as OnnxModel;
+use runtime::preprocess;
 
 #[test]
 fn the_shipped_model_gives_the_same_probabilities_in_burn() {
     let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/poster-genres.onnx")).unwrap();
-    let network = Network::exact_from_bytes(&file, "the shipped model").unwrap();
+    let network = OnnxModel::exact_from_bytes(&file, "the shipped model").unwrap();
     let input = &network.card().input;
     let imported = model::Model::default();
     let mut compared = 0;
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters")).unwrap() {
-        let planes = poster::tensor(&poster::open_for(&entry.unwrap().path(), input.size()).unwrap(), input);
+        let planes = preprocess::tensor(&preprocess::open_for(&entry.unwrap().path(), input.size()).unwrap(), input);
         let expected = network.probabilities(&planes).unwrap();
         let shape = [1, 3, input.height as usize, input.width as usize];
         let output = imported.forward(Tensor::<4>::from_data(TensorData::new(planes, shape), &Device::flex()));

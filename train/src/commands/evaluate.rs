@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 use burn::tensor::Device;
-use runtime::commands::Outcome;
-use runtime::commands::evaluate::{ReportArgs, print};
-use runtime::evaluation::Bootstrap;
-use runtime::manifest::Source;
-use runtime::threshold;
+use cli_support::{Outcome, ReportArgs};
+use runtime::dataset::Source;
+use runtime::metrics::Bootstrap;
+use runtime::operating_point;
 
 use super::{DataArgs, RunArgs, data_name};
 use crate::fit;
@@ -41,7 +40,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let settings = run.settings()?;
     let (model, state) = run.calibrated(&Device::flex())?;
     let points = run.operating_points()?;
-    let point = threshold::find(&points, args.operating_point.as_deref())?;
+    let point = operating_point::find(&points, args.operating_point.as_deref())?;
 
     let set = args.how.load(&args.data, Some(&state.genres), &settings.input)?;
     let probabilities = fit::probabilities(&fit::logits(&model, &set, &settings.input, args.how.workers));
@@ -50,6 +49,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let names: Vec<_> = args.data.iter().map(data_name).collect();
         run.save_figures(&names.join("+"), &evaluation)?;
     }
-    print(&evaluation, &args.report)?;
+    args.report.print(&evaluation, || evaluation.table(), || evaluation.confusion_table())?;
     Ok(if set.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }

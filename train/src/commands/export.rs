@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use runtime::card::Card;
-use runtime::commands::Outcome;
-use runtime::manifest::Source;
+use cli_support::Outcome;
+use runtime::dataset::Source;
+use runtime::model::card::Card;
 
 use super::{DataArgs, RunArgs};
 use crate::export;

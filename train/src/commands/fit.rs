@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use runtime::commands::{Outcome, on_ctrl_c};
-use runtime::manifest::Source;
-use runtime::poster::Input;
+use cli_support::{Outcome, on_ctrl_c};
+use runtime::dataset::Source;
+use runtime::preprocess::InputSpec;
 
 use super::{DataArgs, RunArgs, tune};
 use crate::data::augment::{Augmentation, Mix};
@@ -219,7 +219,7 @@ impl SettingsArgs {
             self.learning_rate > 0.0 && self.warmup >= 0.0,
             "the learning rate must be positive, the warm-up not negative"
         );
-        let mut input = Input::rgb(self.width, self.height);
+        let mut input = InputSpec::rgb(self.width, self.height);
         let start = self.pretrained.as_deref().map(Start::read).transpose()?;
         if let Some(start) = &start {
             (input.mean, input.std) = start.normalisation();

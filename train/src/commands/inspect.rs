@@ -4,10 +4,10 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
+use cli_support::{Outcome, complain};
 use rayon::prelude::*;
-use runtime::commands::{Outcome, complain};
-use runtime::manifest::{Manifest, Source};
-use runtime::poster;
+use runtime::dataset::{Dataset, Source};
+use runtime::preprocess;
 
 use super::progress_bar;
 use indicatif::ParallelProgressIterator;
@@ -31,13 +31,13 @@ pub struct Args {
 /// # Errors
 /// If a CSV file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let manifest = Manifest::read(&args.data)?;
+    let manifest = Dataset::read(&args.data)?;
     let bar = progress_bar(manifest.posters.len() as u64, "reading posters");
     let problems: Vec<Option<String>> = manifest
         .posters
         .par_iter()
         .progress_with(bar.clone())
-        .map(|labelled| poster::open(&labelled.path).err().map(|error| error.to_string()))
+        .map(|labelled| preprocess::open(&labelled.path).err().map(|error| error.to_string()))
         .collect();
     bar.finish_and_clear();
     let problems: Vec<String> = problems.into_iter().flatten().collect();
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     Ok(if problems.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
 
-fn print(manifest: &Manifest, unreadable: usize) -> Result<()> {
+fn print(manifest: &Dataset, unreadable: usize) -> Result<()> {
     let (bold, green) = (Style::new().bold(), AnsiColor::Green.on_default());
     let (support, unknown) = (manifest.support(), manifest.count(None));
     let posters = manifest.posters.len();

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use cli_support::complain;
 use indicatif::{ProgressBar, ProgressStyle};
-use runtime::commands::complain;
-use runtime::manifest::{Manifest, Source};
-use runtime::poster::Input;
+use runtime::dataset::{Dataset, Source};
+use runtime::preprocess::InputSpec;
 
 use crate::data::PosterSet;
 use crate::run::Run;
@@ -60,8 +60,8 @@ impl DataArgs {
     ///
     /// # Errors
     /// If a CSV file cannot be used or no poster can be read.
-    pub fn load(&self, sources: &[Source], genres: Option<&[String]>, input: &Input) -> Result<Arc<PosterSet>> {
-        let mut manifest = Manifest::read(sources)?;
+    pub fn load(&self, sources: &[Source], genres: Option<&[String]>, input: &InputSpec) -> Result<Arc<PosterSet>> {
+        let mut manifest = Dataset::read(sources)?;
         if let Some(genres) = genres {
             manifest = manifest.with_genres(genres);
         }

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
+use cli_support::{Outcome, complain};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
-use runtime::commands::{Outcome, complain};
-use runtime::manifest::{LabelledPoster, Manifest, Source};
-use runtime::poster;
+use runtime::dataset::{Dataset, LabelledPoster, Source};
+use runtime::preprocess;
 
 use super::progress_bar;
 use crate::data::duplicates::{self, Hash, NEAR};
@@ -74,7 +74,7 @@ fn split(args: &Args) -> Result<Outcome> {
     for path in &paths {
         ensure!(!path.exists(), "{}: exists already; remove it or name another directory with --out", path.display());
     }
-    let manifest = Manifest::read(&args.data)?;
+    let manifest = Dataset::read(&args.data)?;
     let total = manifest.posters.len();
     let (posters, hashes) = hashed(manifest.posters);
     let groups = duplicates::groups(&hashes);
@@ -98,7 +98,7 @@ fn check(sources: &[Source]) -> Result<Outcome> {
     let mut parts = Vec::new();
     let mut outcome = Outcome::Complete;
     for source in sources {
-        let manifest = Manifest::read(std::slice::from_ref(source))?;
+        let manifest = Dataset::read(std::slice::from_ref(source))?;
         let total = manifest.posters.len();
         let (posters, hashes) = hashed(manifest.posters);
         if posters.len() < total {
@@ -139,7 +139,7 @@ fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
     let hashes: Vec<_> = posters
         .par_iter()
         .progress_with(bar.clone())
-        .map(|labelled| poster::open(&labelled.path).map(|picture| duplicates::hash(&picture)))
+        .map(|labelled| preprocess::open(&labelled.path).map(|picture| duplicates::hash(&picture)))
         .collect();
     bar.finish_and_clear();
     let read = posters.into_iter().zip(hashes).filter_map(|(poster, hash)| match hash {

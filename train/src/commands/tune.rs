@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use runtime::commands::Outcome;
-use runtime::evaluation::{Bootstrap, Scored};
-use runtime::manifest::Source;
-use runtime::threshold;
+use cli_support::Outcome;
+use runtime::dataset::Source;
+use runtime::metrics::thresholds;
+use runtime::metrics::{Bootstrap, Predictions};
 
 use super::{DataArgs, RunArgs};
 use crate::calibration::{self, Calibration, HALVING_SIZES, HALVING_TOLERANCE, NARROWING_TOLERANCE};
@@ -52,7 +52,7 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
     let labels = manifest.labels();
     let calibrated = |model: Model| {
         let logits = fit::logits(&model, validation, &settings.input, workers);
-        let scored = Scored { genres: &manifest.genres, probabilities: &[], labels: &labels };
+        let scored = Predictions { genres: &manifest.genres, probabilities: &[], labels: &labels };
         let scales = calibration::fit(&logits, &scored);
         let logits = calibration::apply(&scales, &logits);
         (model.scaled(&scales), scales, fit::mean_loss(&logits, &labels), fit::probabilities(&logits))
@@ -69,8 +69,8 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
     });
     let (halved, probabilities) = halved.map_or((None, full), |(size, halved)| (Some(size), halved));
     run.save_calibration(&Calibration { scales, narrowed, halved })?;
-    let scored = Scored { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
-    let points = threshold::choose(&scored);
+    let scored = Predictions { genres: &manifest.genres, probabilities: &probabilities, labels: &labels };
+    let points = thresholds::choose(&scored);
     run.save_operating_points(&points)?;
 
     let evaluation = manifest.evaluate(&probabilities, &points[0].thresholds, Some(Bootstrap::default()));

@@ -11,8 +11,8 @@ use rand::distr::{Distribution, weighted::WeightedIndex};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use runtime::manifest::LabelledPoster;
-use runtime::poster::{self, Input};
+use runtime::dataset::LabelledPoster;
+use runtime::preprocess::{self, InputSpec};
 
 use super::PosterSet;
 use super::augment::{Augmentation, Mix};
@@ -67,7 +67,7 @@ impl Batch {
 #[derive(Clone)]
 pub struct Pass {
     /// The network's input.
-    pub input: Input,
+    pub input: InputSpec,
     /// Posters a batch.
     pub batch_size: usize,
     /// What makes it a pass for training; without it posters come as they are, in order.
@@ -207,7 +207,7 @@ fn prepare(set: &PosterSet, posters: &[usize], pass: &Pass) -> Batch {
     let mut inputs = vec![0.0; posters.len() * input.len()];
     for ((position, &poster), planes) in posters.iter().enumerate().zip(inputs.chunks_exact_mut(input.len())) {
         let Some(training) = &pass.training else {
-            poster::normalise(set.pixels.get(poster), input, planes);
+            preprocess::normalise(set.pixels.get(poster), input, planes);
             batch.labels(set, &[(poster, 1.0)], None);
             continue;
         };
@@ -222,7 +222,7 @@ fn prepare(set: &PosterSet, posters: &[usize], pass: &Pass) -> Batch {
             let other = augmentation.apply(set.pixels.get(partner), width, height, rng);
             kept = augmentation.mix.apply(&mut view, &other, [width as usize, height as usize], rng);
         }
-        poster::normalise(&view, input, planes);
+        preprocess::normalise(&view, input, planes);
         batch.labels(set, &[(poster, kept), (partner, 1.0 - kept)], training.teacher.as_deref());
     }
     batch.inputs = inputs;

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
-    use runtime::poster::resize;
+    use runtime::preprocess::resize;
 
     #[test]
     fn another_size_is_near_and_another_poster_is_far() {

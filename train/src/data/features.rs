@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
-use runtime::network::fingerprint;
+use runtime::model::fingerprint;
 
 use super::PosterSet;
 use super::batches::{Batches, Pass, Training};

@@ -1,6 +1,6 @@
 //! Labelled posters on their way into the training loop.
 //!
-//! A [`manifest`](runtime::manifest) says which pictures there are, [`pixels`] decodes them once into a memory-mapped
+//! A [`manifest`](runtime::dataset) says which pictures there are, [`pixels`] decodes them once into a memory-mapped
 //! cache, [`batches`] prepares batches ahead of the loop with [`augment`]ed pictures. [`split`] and [`duplicates`] make
 //! honest parts out of one set.
 
@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use runtime::manifest::{LabelledPoster, Manifest};
-use runtime::poster::Input;
+use runtime::dataset::{Dataset, LabelledPoster};
+use runtime::preprocess::InputSpec;
 
 use pixels::{PixelCache, Pixels};
 
@@ -44,7 +44,7 @@ impl PosterSet {
     ///
     /// # Errors
     /// If the cache cannot be written, or no poster can be read.
-    pub fn load(manifest: Manifest, input: &Input, cache: &Path) -> Result<Self> {
+    pub fn load(manifest: Dataset, input: &InputSpec, cache: &Path) -> Result<Self> {
         let genres = manifest.genres;
         let total = manifest.posters.len();
         let PixelCache { pixels, posters, unreadable, key } = pixels::load(manifest.posters, input, cache)?;
@@ -59,7 +59,7 @@ impl PosterSet {
             text.extend(poster.any_of.iter().map(|group| format!(" {group:?}")));
             text.push('\n');
         }
-        let fingerprint = runtime::network::fingerprint(text.as_bytes());
+        let fingerprint = runtime::model::fingerprint(text.as_bytes());
         let groups: BTreeSet<Vec<usize>> = posters.iter().flat_map(|poster| poster.any_of.clone()).collect();
         Ok(Self { genres, groups: groups.into_iter().collect(), posters, pixels, unreadable, fingerprint })
     }
@@ -83,8 +83,8 @@ impl PosterSet {
         Prior { prevalence, groups: self.groups.clone() }
     }
 
-    /// Labels and genres without the pixels, for [`runtime::evaluation`].
-    pub fn manifest(&self) -> Manifest {
-        Manifest { genres: self.genres.clone(), posters: self.posters.clone() }
+    /// Labels and genres without the pixels, for [`runtime::metrics`].
+    pub fn manifest(&self) -> Dataset {
+        Dataset { genres: self.genres.clone(), posters: self.posters.clone() }
     }
 }

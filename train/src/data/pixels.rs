@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use indicatif::ParallelProgressIterator;
 use memmap2::Mmap;
 use rayon::prelude::*;
-use runtime::manifest::LabelledPoster;
-use runtime::poster::{self, Input};
+use runtime::dataset::LabelledPoster;
+use runtime::preprocess::{self, InputSpec};
 use sha2::{Digest, Sha256};
 
 use crate::commands::progress_bar;
@@ -55,7 +55,7 @@ pub struct PixelCache {
 ///
 /// # Errors
 /// If the cache cannot be written or mapped.
-pub fn load(posters: Vec<LabelledPoster>, input: &Input, folder: &Path) -> Result<PixelCache> {
+pub fn load(posters: Vec<LabelledPoster>, input: &InputSpec, folder: &Path) -> Result<PixelCache> {
     let mut unreadable = Vec::new();
     let mut present = Vec::with_capacity(posters.len());
     let mut hasher = Sha256::new();
@@ -92,13 +92,13 @@ pub fn load(posters: Vec<LabelledPoster>, input: &Input, folder: &Path) -> Resul
     unreadable.extend(
         damaged
             .par_iter()
-            .filter_map(|poster| Some(poster::open_for(&poster.path, input.size()).err()?.to_string()))
+            .filter_map(|poster| Some(preprocess::open_for(&poster.path, input.size()).err()?.to_string()))
             .collect::<Vec<_>>(),
     );
     Ok(PixelCache { pixels: Pixels { map, poster_len, places }, posters: readable, unreadable, key })
 }
 
-fn write(posters: &[LabelledPoster], input: &Input, folder: &Path, path: &Path) -> Result<()> {
+fn write(posters: &[LabelledPoster], input: &InputSpec, folder: &Path, path: &Path) -> Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let bar = progress_bar(posters.len() as u64, "decoding posters");
     let mut decoded = Vec::with_capacity(posters.len());
@@ -106,7 +106,9 @@ fn write(posters: &[LabelledPoster], input: &Input, folder: &Path, path: &Path) 
         let pictures: Vec<_> = chunk
             .par_iter()
             .progress_with(bar.clone())
-            .map(|poster| Some(poster::open_for(&poster.path, input.size()).ok()?.resize(input.width, input.height)))
+            .map(|poster| {
+                Some(preprocess::open_for(&poster.path, input.size()).ok()?.resize(input.width, input.height))
+            })
             .collect();
         for picture in pictures {
             decoded.push(u8::from(picture.is_some()));

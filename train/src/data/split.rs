@@ -3,7 +3,7 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use runtime::manifest::LabelledPoster;
+use runtime::dataset::LabelledPoster;
 
 /// Deals posters out to parts so that each part has its share of every genre: iterative stratification (Sechidis,
 /// Tsoumakas and Vlahavas, "On the stratification of multi-label data", 2011). The rarest genre is dealt out first, each

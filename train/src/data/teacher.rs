@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
-use runtime::manifest::Manifest;
-use runtime::network::{self, Network};
-use runtime::poster;
+use runtime::Model as OnnxModel;
+use runtime::dataset::Dataset;
+use runtime::preprocess;
 
 use super::PosterSet;
 use crate::commands::progress_bar;
@@ -23,7 +23,7 @@ use crate::run::write_whole;
 pub fn probabilities(models: &[PathBuf], set: &PosterSet, cache: &Path) -> Result<Vec<f32>> {
     let mut mean = vec![0.0; set.len() * set.genres.len()];
     for path in models {
-        let model = Network::open(path)?;
+        let model = OnnxModel::open(path)?;
         let places: Vec<usize> = set
             .genres
             .iter()
@@ -49,10 +49,10 @@ pub fn probabilities(models: &[PathBuf], set: &PosterSet, cache: &Path) -> Resul
 }
 
 /// One model's probabilities, `[N, its genres]`.
-fn one(model: &Network, manifest: Manifest, cache: &Path) -> Result<Vec<f32>> {
+fn one(model: &OnnxModel, manifest: Dataset, cache: &Path) -> Result<Vec<f32>> {
     let input = &model.card().input;
     let set = PosterSet::load(manifest, input, cache)?;
-    let key = network::fingerprint(format!("teacher 1 {} {}", model.fingerprint(), set.fingerprint).as_bytes());
+    let key = runtime::model::fingerprint(format!("teacher 1 {} {}", model.fingerprint(), set.fingerprint).as_bytes());
     let path = cache.join(format!("{key}.teacher"));
     if !path.exists() {
         let bar = progress_bar(set.len() as u64, "asking the teacher");
@@ -61,7 +61,7 @@ fn one(model: &Network, manifest: Manifest, cache: &Path) -> Result<Vec<f32>> {
             .progress_with(bar.clone())
             .map(|index| {
                 let mut planes = vec![0.0; input.len()];
-                poster::normalise(set.pixels.get(index), input, &mut planes);
+                preprocess::normalise(set.pixels.get(index), input, &mut planes);
                 model.probabilities(&planes)
             })
             .collect::<Result<_, _>>()?;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{Device, Tensor, activation::sigmoid};
-use burn_onnx::export::{AxisSpec, InputSpec, OnnxExporter};
+use burn_onnx::export::{AxisSpec, InputSpec as ExportInput, OnnxExporter};
 use prost::Message;
 use rayon::prelude::*;
-use runtime::card::Card;
-use runtime::network::Network;
-use runtime::poster::{self, Input};
+use runtime::ModelOptions;
+use runtime::model::card::Card;
+use runtime::preprocess::{self, InputSpec};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::prelude::Framework;
@@ -48,7 +48,7 @@ pub fn to_onnx(model: Model, card: &Card, halved: Option<usize>) -> Result<Vec<u
     let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
     let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
     let raw = OnnxExporter::new()
-        .export_dynamic(&model, sample(2), sample(3), &[InputSpec::new(axes)], |model: &Model, posters: Tensor<4>| {
+        .export_dynamic(&model, sample(2), sample(3), &[ExportInput::new(axes)], |model: &Model, posters: Tensor<4>| {
             sigmoid(model.forward(posters))
         })
         .map_err(|error| anyhow!("the network cannot be exported: {error}"))?;
@@ -63,8 +63,10 @@ pub fn to_onnx(model: Model, card: &Card, halved: Option<usize>) -> Result<Vec<u
     if let Some(size) = halved {
         graph::halve_weights(graph, size);
     }
-    card.write(&mut proto)?;
-    encoding::unpacked(&proto.encode_to_vec())
+    proto.metadata_props.clear();
+    let mut bytes = encoding::unpacked(&proto.encode_to_vec())?;
+    card.append_to(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What the gate found.
@@ -83,7 +85,7 @@ pub struct Parity {
 /// # Errors
 /// If the file cannot be run or differs from the network, or if there are too few posters.
 pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Parity> {
-    let network = Network::exact_from_bytes(bytes, "the exported model")?;
+    let network = ModelOptions::new().bf16(false).from_bytes(bytes, "the exported model")?;
     let input = &network.card().input;
     let inputs = gate_inputs(sets, input);
     ensure!(
@@ -100,7 +102,7 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
     let one = plan(bytes, 1, input)?;
     let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| one(input)).collect::<TractResult<_>>()?;
     let runtime: Vec<Vec<f32>> =
-        inputs.par_iter().map(|input| network.probabilities(input)).collect::<TractResult<_>>()?;
+        inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
     let point = &network.card().operating_points[0];
     let mut largest = 0.0_f32;
     for (who, found) in [("tract", &tract), ("the runtime", &runtime)] {
@@ -118,9 +120,9 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
         }
     }
 
-    let fastest = Network::from_bytes(bytes, "the exported model")?;
+    let fastest = ModelOptions::new().from_bytes(bytes, "the exported model")?;
     let rounded: Vec<Vec<f32>> =
-        inputs.par_iter().map(|input| fastest.probabilities(input)).collect::<TractResult<_>>()?;
+        inputs.par_iter().map(|input| fastest.probabilities(input)).collect::<Result<_, _>>()?;
     let apart = difference(&burn, &rounded.concat());
     ensure!(
         apart <= ROUNDED_TOLERANCE,
@@ -143,10 +145,10 @@ fn worse(largest: f32, difference: f32) -> f32 {
     if difference > largest || difference.is_nan() { difference } else { largest }
 }
 
-fn gate_inputs(sets: &[Arc<PosterSet>], input: &Input) -> Vec<Vec<f32>> {
+fn gate_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
     let planes = |pixels: &[u8]| {
         let mut planes = vec![0.0; input.len()];
-        poster::normalise(pixels, input, &mut planes);
+        preprocess::normalise(pixels, input, &mut planes);
         planes
     };
     let pixels = || sets.iter().flat_map(|set| (0..set.len()).map(|index| set.pixels.get(index)));
@@ -160,7 +162,7 @@ fn gate_inputs(sets: &[Arc<PosterSet>], input: &Input) -> Vec<Vec<f32>> {
 }
 
 /// What tract makes of batches of so many posters.
-fn plan(bytes: &[u8], batch: usize, input: &Input) -> TractResult<impl Fn(&[f32]) -> TractResult<Vec<f32>>> {
+fn plan(bytes: &[u8], batch: usize, input: &InputSpec) -> TractResult<impl Fn(&[f32]) -> TractResult<Vec<f32>>> {
     let shape = [batch, 3, input.height as usize, input.width as usize];
     let plan = onnx()
         .model_for_read(&mut &*bytes)?

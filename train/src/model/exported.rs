@@ -7,8 +7,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::ValueEnum;
-use runtime::card::Card;
-use runtime::network::Network;
+use runtime::ModelOptions;
+use runtime::model::card::Card;
 use tract_onnx::prelude::{DatumType, Framework};
 use tract_onnx::tensor::load_tensor;
 
@@ -20,7 +20,7 @@ use super::{Architecture, Model};
 /// If the file is not one that `train export` wrote.
 pub fn read(path: &Path) -> Result<(Model, Card)> {
     let name = path.display();
-    let card = Network::read(Some(path))?.card().clone();
+    let card = ModelOptions::new().lazy(true).open(path)?.card().clone();
     let onnx = tract_onnx::onnx();
     let proto = onnx.proto_model_for_path(path).with_context(|| format!("{name}: is not an ONNX model"))?;
     let architecture = Architecture::from_str(&card.training.architecture, true).map_err(|_| {

@@ -1,0 +1,60 @@
+//! `runtime evaluate`: a model file's figures on labelled posters.
+
+use anyhow::ensure;
+use cli_support::{Outcome, ReportArgs, complain};
+use rayon::prelude::*;
+use runtime::dataset::{Dataset, LabelledPoster, Source};
+use runtime::metrics::Bootstrap;
+
+use super::ModelArgs;
+
+/// Measure a model on labelled posters: per genre, and averaged.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// CSV files of labelled posters; name the folder of the pictures, if it is not `Images` or the CSV's own, behind a `=`
+    #[arg(required = true, value_name = "CSV[=FOLDER]")]
+    data: Vec<Source>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// Prints the figures to standard output.
+///
+/// # Errors
+/// If the model or a CSV file cannot be used, or no poster can be read.
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let model = args.model.open()?;
+    let card = model.card();
+    let point = args.model.choose(&model)?;
+    let mut dataset = Dataset::read(&args.data)?.with_genres(&card.genres);
+    ensure!(
+        dataset.posters.iter().any(|poster| poster.labels.iter().any(Option::is_some)),
+        "none of the genres in the CSV is one of the model's ({}); use a data set with the same genre names",
+        card.genres.join(", ")
+    );
+
+    let classify = |labelled: &LabelledPoster| model.classify_file(&labelled.path);
+    let predictions: Vec<_> = dataset.posters.par_iter().map(classify).collect();
+    let total = predictions.len();
+    let mut probabilities = Vec::with_capacity(total * card.genres.len());
+    let mut readable = Vec::with_capacity(total);
+    for (result, labelled) in predictions.into_iter().zip(dataset.posters) {
+        match result {
+            Ok(prediction) => {
+                probabilities.extend(prediction.into_probabilities());
+                readable.push(labelled);
+            }
+            Err(error) => complain(&error.to_string()),
+        }
+    }
+    dataset.posters = readable;
+    ensure!(!dataset.posters.is_empty(), "none of the {total} posters can be read; check the folder of the pictures");
+
+    let evaluation = dataset.evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
+    args.report.print(&evaluation, || evaluation.table(), || evaluation.confusion_table())?;
+    Ok(if dataset.posters.len() == total { Outcome::Complete } else { Outcome::SomeFailed })
+}

@@ -1,0 +1,432 @@
+//! The films of one folder and the posters that are theirs, told from the names in the folder alone.
+//!
+//! Where Jellyfin, Kodi and Plex differ, Jellyfin's order stands, and what only the others know comes after it:
+//!
+//! 1. the video's name: `Alien (1979).jpg`;
+//! 2. the video's name and a word: `Alien (1979)-poster`, `-folder`, `-cover`, `-default`, `-movie`. Of several
+//!    versions or parts the first is the video; the others' names and what the parts have in common (Kodi) follow;
+//! 3. if the folder is the film's alone, the word: `poster`, `folder`, `cover`, `default`, `movie`;
+//! 4. there, too, the folder's name, alone or with a word;
+//! 5. a numbered alternate of any of them, `poster-2` (Plex), if there is nothing else.
+//!
+//! For a series and for a film whose video is elsewhere (Kometa's `ASSET/poster.jpg`), 4 comes before 3. In Kometa's
+//! flat folders, without videos, a picture is a film's if its name is `Title (Year)`: without a year it might be
+//! anything.
+//!
+//! A folder is a film's alone if it holds one film and no other folders than extras; with other folders it must be
+//! named after the film, because `folder.jpg` beside a film and folders of films is the picture of the shelf. The
+//! library itself may be such a folder. Lengths do not matter: Jellyfin passes over an empty `poster.jpg`, here it is
+//! the poster, and broken.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use super::naming::{self, POSTER_WORDS, SHOW_POSTER_WORDS, Title};
+
+/// A name in a folder.
+#[derive(Debug)]
+pub struct Name {
+    /// As it is on the disk.
+    pub name: OsString,
+    /// As it is compared: [`naming::key`].
+    pub key: String,
+}
+
+impl Name {
+    /// A name and its key.
+    pub fn new(name: OsString) -> Self {
+        Self { key: naming::key(&name), name }
+    }
+
+    /// The key without extension.
+    fn stem(&self) -> &str {
+        naming::split(&self.key).0
+    }
+
+    /// The name for people, without extension.
+    fn readable_stem(&self) -> String {
+        naming::split(&self.name.to_string_lossy()).0.to_string()
+    }
+}
+
+/// What a folder holds, each in the order of the names, without what is hidden, excluded or an extra's folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// The folder's own name.
+    pub name: Name,
+    /// Whether the name says what is in the folder; that of a library does not.
+    pub is_named_after_content: bool,
+    /// What the folder lies in.
+    pub place: Place,
+    /// Pictures.
+    pub images: Vec<Name>,
+    /// Videos of every kind.
+    pub videos: Vec<Name>,
+    /// Other folders.
+    pub folders: Vec<Name>,
+    /// Whether a disc's structure or a folder of a film's part lies in it.
+    pub has_disc: bool,
+    /// Whether there is a `tvshow.nfo`.
+    pub has_show_nfo: bool,
+}
+
+/// What a folder lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing that is one film's.
+    Library,
+    /// A film's own folder. A folder in it without a video holds its extras, whatever it is called.
+    Film,
+    /// A series. Nothing in it is a film.
+    Show,
+}
+
+/// What a poster is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A film.
+    Film,
+    /// A series.
+    Show,
+}
+
+/// A film or series of a folder.
+#[derive(Clone, Debug)]
+pub struct Film {
+    /// Which of them it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub title: Title,
+    /// The name of its video: of the first part, and of the version that is named like the folder or comes first.
+    pub video: Option<OsString>,
+    /// Keys after which its poster may be named: of its videos, or of the picture itself in a flat folder.
+    names: Vec<String>,
+}
+
+/// Why a picture is a poster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// What the picture is named after.
+    pub by: By,
+    /// The place of the name among those that the film's poster may have; the first is 1.
+    pub rank: usize,
+    /// The number of names that the film's poster may have.
+    pub of: usize,
+    /// Whether the picture is a numbered alternate, such as `poster-2`.
+    pub is_alternate: bool,
+}
+
+/// What a poster is named after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The film's video.
+    Video,
+    /// Its kind: `poster`, `folder`, `cover`.
+    Word,
+    /// The folder.
+    Folder,
+    /// The film, in a folder of pictures of many films.
+    Title,
+    /// Anything: all images were asked for.
+    Image,
+    /// Anything: the library is this picture.
+    Library,
+}
+
+impl Reason {
+    /// A picture that is taken whatever its name.
+    pub fn unnamed(by: By) -> Self {
+        Self { by, rank: 1, of: 1, is_alternate: false }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(match self.by {
+            By::Video => "named after the video",
+            By::Word => "the folder is of this title alone",
+            By::Folder => "named after the folder",
+            By::Title => "named after a film, in a folder without videos",
+            By::Image => "all images were asked for",
+            By::Library => "this picture was asked for",
+        })?;
+        if self.of > 1 {
+            write!(out, ", rank {} of {}", self.rank, self.of)?;
+        }
+        if self.is_alternate {
+            out.write_str(", numbered, where there is no plain name")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a picture of a folder is no poster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPoster {
+    /// It is artwork of another kind, such as `fanart`.
+    Artwork(&'static str),
+    /// It is a season's poster.
+    Season,
+    /// It lies in a series' folder or is named after an episode.
+    Episode,
+    /// The film has a poster of a name that comes earlier.
+    Second {
+        /// The name of the film's poster.
+        behind: OsString,
+    },
+    /// Its name would do if the folder were one film's alone.
+    Mixed,
+    /// No film in the folder has this name.
+    Unknown,
+}
+
+impl fmt::Display for NoPoster {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Artwork(kind) => write!(out, "{kind}, not a poster"),
+            Self::Season => out.write_str("the poster of a season"),
+            Self::Episode => out.write_str("belongs to an episode or a season of a series"),
+            Self::Second { behind } => write!(out, "second choice behind {}", behind.display()),
+            Self::Mixed => out.write_str("the folder is not that of one film alone"),
+            Self::Unknown => out.write_str("no film in the folder has this name"),
+        }
+    }
+}
+
+/// The films of a folder, and which pictures are their posters.
+#[derive(Debug)]
+pub struct Posters {
+    films: Vec<Film>,
+    place: Place,
+    /// For each picture the film that it may be a poster of.
+    matches: Vec<Option<Match>>,
+    /// For each film the picture that is its poster.
+    chosen: Vec<Option<usize>>,
+}
+
+impl Posters {
+    /// Sorts out the pictures of a folder.
+    pub fn of(folder: &Folder) -> Self {
+        let (films, is_alone) = films(folder);
+        let place = match films.as_slice() {
+            _ if folder.place == Place::Show => Place::Show,
+            [film] if film.kind == Kind::Show => Place::Show,
+            [film] if is_alone && (film.video.is_some() || folder.has_disc) => Place::Film,
+            _ => folder.place,
+        };
+        let candidates = Candidates::of(folder, &films, is_alone);
+        let matches: Vec<_> = folder.images.iter().map(|image| candidates.find(image)).collect();
+        let mut chosen: Vec<Option<usize>> = vec![None; films.len()];
+        for (image, found) in matches.iter().enumerate() {
+            let Some(found) = found else { continue };
+            let best = &mut chosen[found.film];
+            if best.and_then(|best| matches[best].as_ref()).is_none_or(|best| found.order < best.order) {
+                *best = Some(image);
+            }
+        }
+        Self { films, place, matches, chosen }
+    }
+
+    /// What the folders in this folder lie in.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The film whose poster a picture is, and why; `None` if it is no poster.
+    pub fn film(&self, image: usize) -> Option<(&Film, Reason)> {
+        let found = self.matches[image].as_ref()?;
+        (self.chosen[found.film] == Some(image)).then(|| (&self.films[found.film], found.reason))
+    }
+
+    /// Why a picture is no poster.
+    pub fn why_not(&self, folder: &Folder, image: usize) -> NoPoster {
+        let stem = folder.images[image].stem();
+        let chosen = self.matches[image].as_ref().and_then(|found| self.chosen[found.film]);
+        if let Some(chosen) = chosen {
+            NoPoster::Second { behind: folder.images[chosen].name.clone() }
+        } else if naming::is_season_picture(stem) {
+            NoPoster::Season
+        } else if let Some(kind) = naming::artwork(stem) {
+            NoPoster::Artwork(kind)
+        } else if folder.place == Place::Show || naming::is_episode(stem) {
+            NoPoster::Episode
+        } else if naming::is_poster_word(stem) {
+            NoPoster::Mixed
+        } else {
+            NoPoster::Unknown
+        }
+    }
+}
+
+/// A picture and a film that it may be a poster of.
+#[derive(Debug)]
+struct Match {
+    film: usize,
+    reason: Reason,
+    /// The lower, the better: the number of an alternate, the rank of the name, the rank of the extension.
+    order: (Option<u8>, usize, usize),
+}
+
+/// The names that posters of a folder's films may have.
+struct Candidates {
+    names: HashMap<String, (usize, By, usize)>,
+    /// For each film the number of its names.
+    counts: Vec<usize>,
+}
+
+impl Candidates {
+    fn of(folder: &Folder, films: &[Film], is_alone: bool) -> Self {
+        let mut names = HashMap::new();
+        let mut counts = Vec::with_capacity(films.len());
+        for (index, film) in films.iter().enumerate() {
+            let list = names_of(film, &folder.name.key, is_alone);
+            counts.push(list.len());
+            for (rank, (name, by)) in (1..).zip(list) {
+                let known = names.entry(name).or_insert((index, by, rank));
+                if rank < known.2 {
+                    *known = (index, by, rank);
+                }
+            }
+        }
+        Self { names, counts }
+    }
+
+    fn find(&self, image: &Name) -> Option<Match> {
+        let extension = naming::image_rank(&image.key)?;
+        let plain = self.names.get(image.stem()).map(|found| (found, None));
+        let alternate = || {
+            let (name, number) = naming::numbered(image.stem())?;
+            self.names.get(name).map(|found| (found, Some(number)))
+        };
+        let (&(film, by, rank), number) = plain.or_else(alternate)?;
+        let reason = Reason { by, rank, of: self.counts[film], is_alternate: number.is_some() };
+        Some(Match { film, reason, order: (number, rank, extension) })
+    }
+}
+
+/// The names that a film's poster may have, the best first.
+fn names_of(film: &Film, folder: &str, is_alone: bool) -> Vec<(String, By)> {
+    let words = if film.kind == Kind::Show { SHOW_POSTER_WORDS } else { POSTER_WORDS };
+    let named = |name: &str, by| {
+        let with_words = words.map(|word| (format!("{name}-{word}"), by));
+        [(name.to_string(), by)].into_iter().chain(with_words).collect::<Vec<_>>()
+    };
+    let by = if film.video.is_some() { By::Video } else { By::Title };
+    let mut list: Vec<_> = film.names.iter().flat_map(|name| named(name, by)).collect();
+    if is_alone {
+        let mut general = words.map(|word| (word.to_string(), By::Word)).to_vec();
+        // A folder that is called `Logo` does not make a poster of the logo in it.
+        let own = if naming::artwork(folder).is_none() { named(folder, By::Folder) } else { Vec::new() };
+        let at = if film.video.is_some() { general.len() } else { 0 };
+        general.splice(at..at, own);
+        list.extend(general);
+    }
+    list
+}
+
+/// The films of a folder, and whether the folder is that of one film alone.
+fn films(folder: &Folder) -> (Vec<Film>, bool) {
+    let own_title = || naming::title(&folder.name.name.to_string_lossy());
+    let own = |kind, title| (vec![Film { kind, title, video: None, names: Vec::new() }], true);
+    if folder.place == Place::Show {
+        return (Vec::new(), false);
+    }
+    let videos: Vec<&Name> = folder.videos.iter().filter(|video| !naming::is_extra(video.stem())).collect();
+    let is_episodes =
+        !videos.is_empty() && folder.folders.is_empty() && videos.iter().all(|video| naming::is_episode(video.stem()));
+    if folder.has_show_nfo || is_episodes || folder.folders.iter().any(|name| naming::is_season_folder(&name.key)) {
+        return own(Kind::Show, own_title());
+    }
+    if folder.has_disc {
+        return own(Kind::Film, own_title());
+    }
+    if !videos.is_empty() {
+        let mut films = films_of_videos(&videos, &folder.name.key);
+        let title = own_title();
+        let is_alone = films.len() == 1
+            && (folder.folders.is_empty() || films[0].title.title.to_lowercase() == title.title.to_lowercase());
+        if is_alone && folder.is_named_after_content && (title.year.is_some() || films[0].title.year.is_none()) {
+            films[0].title = title;
+        }
+        return (films, is_alone);
+    }
+    if folder.place == Place::Film {
+        return (Vec::new(), false);
+    }
+    let title = own_title();
+    let titled = titled_pictures(&folder.images, &title);
+    if titled.is_empty() && !folder.images.is_empty() && (folder.folders.is_empty() || title.year.is_some()) {
+        return own(Kind::Film, title);
+    }
+    (titled, false)
+}
+
+/// Puts parts and versions together. Episodes among films are left out.
+fn films_of_videos(videos: &[&Name], folder: &str) -> Vec<Film> {
+    let mut films: Vec<Film> = Vec::new();
+    let parts = parts(videos);
+    // Where the film of each set of parts is.
+    let mut begun: HashMap<&(String, String), usize> = HashMap::new();
+    for (video, part) in videos.iter().zip(&parts) {
+        let names = vec![video.stem().to_string()];
+        let Some(part) = part else {
+            if !naming::is_episode(video.stem()) {
+                let title = naming::title(&video.readable_stem());
+                films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), names });
+            }
+            continue;
+        };
+        if let Some(&film) = begun.get(part) {
+            films[film].names.extend(names);
+            continue;
+        }
+        begun.insert(part, films.len());
+        let base = naming::part(&video.readable_stem()).map(|part| part.base).unwrap_or_default();
+        let title = naming::title(if base.is_empty() { folder } else { &base });
+        films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), names });
+    }
+    for (part, film) in begun {
+        films[film].names.extend(Some(part.0.clone()).filter(|base| !base.is_empty()));
+    }
+    if are_versions(&films, folder) { vec![one_of_versions(films, folder)] } else { films }
+}
+
+/// For each video the base and kind of the parts that it is one of, if there are at least two.
+fn parts(videos: &[&Name]) -> Vec<Option<(String, String)>> {
+    let parts: Vec<_> =
+        videos.iter().map(|video| naming::part(video.stem()).map(|part| (part.base, part.kind))).collect();
+    let mut counts: HashMap<&(String, String), usize> = HashMap::new();
+    for part in parts.iter().flatten() {
+        *counts.entry(part).or_default() += 1;
+    }
+    let is_one_of_several = |part: &(String, String)| counts[part] > 1;
+    parts.iter().map(|part| part.clone().filter(is_one_of_several)).collect()
+}
+
+fn are_versions(films: &[Film], folder: &str) -> bool {
+    let is_of_one_year = films.iter().all(|film| film.title.year == films[0].title.year);
+    films.len() > 1 && is_of_one_year && films.iter().all(|film| naming::is_version(&film.names[0], folder))
+}
+
+fn one_of_versions(mut films: Vec<Film>, folder: &str) -> Film {
+    let first = films.iter().position(|film| film.names[0] == folder).unwrap_or(0);
+    let mut film = films.remove(first);
+    film.names.extend(films.into_iter().flat_map(|other| other.names));
+    film
+}
+
+/// The films of a folder of pictures that are called `Title (Year)`, but for that whose folder it is.
+fn titled_pictures(images: &[Name], own: &Title) -> Vec<Film> {
+    let mut films: Vec<Film> = Vec::new();
+    for image in images {
+        let stem = image.readable_stem();
+        let title = naming::title(&stem);
+        let is_known = films.last().is_some_and(|film| film.names[0] == image.stem());
+        if naming::is_titled(&stem) && title != *own && !is_known {
+            let names = vec![image.stem().to_string()];
+            films.push(Film { kind: Kind::Film, title, video: None, names });
+        }
+    }
+    films
+}

@@ -1,0 +1,98 @@
+//! The one error type of the library's public calls.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::model::card::CardError;
+use crate::operating_point::UnknownOperatingPoint;
+
+/// Why a model or a poster cannot be used.
+///
+/// Each message is one sentence that names the file, the problem, its cause and the way out. A cause is part of the
+/// message and not a [`source`](std::error::Error::source) as well, so that a caller who prints the whole chain prints it
+/// once. `name` is the path, or what the caller called the bytes.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{name}: cannot be read ({cause}); check the path and its permissions")]
+    Unreadable {
+        /// Path of the file.
+        name: String,
+        /// The error of the operating system.
+        cause: io::Error,
+    },
+    /// The file is not an ONNX model.
+    #[error("{name}: is not an ONNX model, or it is damaged ({reason}); copy or export it again")]
+    NotOnnx {
+        /// Path or name of the model.
+        name: String,
+        /// The error of the Protocol Buffers decoder.
+        reason: String,
+    },
+    /// The model has no card, or one that cannot be used.
+    #[error("{name}: {cause}")]
+    Card {
+        /// Path or name of the model.
+        name: String,
+        /// The field that is missing or malformed.
+        cause: CardError,
+    },
+    /// The graph cannot be run by the engine that was asked for, or is not the one that the card describes.
+    #[error("{name}: its graph cannot be run as its card says ({reason}); export it again with `train export`")]
+    Graph {
+        /// Path or name of the model.
+        name: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The engine that was asked for does not run this graph, or is not part of this build.
+    #[error("{name}: {reason}")]
+    Engine {
+        /// Path or name of the model.
+        name: String,
+        /// Which engine would run it.
+        reason: String,
+    },
+    /// The poster file has no bytes.
+    #[error("{name}: is empty; copy or download it again")]
+    Empty {
+        /// Path or name of the poster.
+        name: String,
+    },
+    /// The bytes are of no supported image format.
+    #[error("{name}: is not a JPEG, PNG or WebP picture; convert it to one of these")]
+    UnknownFormat {
+        /// Path or name of the poster.
+        name: String,
+    },
+    /// The image header claims more pixels than allowed.
+    #[error("{name}: claims {width} x {height} pixels, more than the limit of {limit}; scale it down first")]
+    TooLarge {
+        /// Path or name of the poster.
+        name: String,
+        /// Claimed width in pixels.
+        width: u32,
+        /// Claimed height in pixels.
+        height: u32,
+        /// The most pixels allowed.
+        limit: u64,
+    },
+    /// The image is damaged, or of a kind that the decoder does not support.
+    #[error("{name}: cannot be decoded ({reason}); it is damaged or cut short, fetch it again")]
+    Damaged {
+        /// Path or name of the poster.
+        name: String,
+        /// The error of the image decoder.
+        reason: String,
+    },
+    /// The model's card has no operating point of that name.
+    #[error(transparent)]
+    OperatingPoint(#[from] UnknownOperatingPoint),
+}
+
+/// A message of another library on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,406 @@
+//! From probabilities and labels to an [`Evaluation`].
+
+use super::precomputed::Precomputed;
+use super::ranking::{self, Ranking};
+use super::{Bootstrap, Confusion, Evaluation, GenreFigures, MIN_SUPPORT, PrecisionRecall, calibration};
+
+/// Probabilities and labels of N posters over G genres.
+#[derive(Clone, Copy, Debug)]
+pub struct Predictions<'a> {
+    /// Names of the G genres, in column order.
+    pub genres: &'a [String],
+    /// `[N, G]` row-major, one poster after the other, each in `0..=1`.
+    pub probabilities: &'a [f32],
+    /// `[N, G]` row-major; `None` where it is not known whether the film has the genre.
+    pub labels: &'a [Option<bool>],
+}
+
+/// Measures `predictions` with one threshold per genre (`[G]`).
+///
+/// The same input gives the same figures, intervals included, whatever the number of threads.
+///
+/// # Panics
+/// If there is no poster or no genre, if the lengths disagree, if a probability lies outside `0..=1`, or if
+/// a bootstrap of no resamples is asked for.
+pub fn evaluate(predictions: &Predictions, thresholds: &[f32], bootstrap: Option<Bootstrap>) -> Evaluation {
+    predictions.check();
+    assert_eq!(thresholds.len(), predictions.genres.len(), "there must be one threshold per genre");
+    let precomputed = Precomputed::new(predictions, thresholds);
+    let once = vec![1; predictions.posters()];
+    let confusions = precomputed.confusions(&once);
+    let genres = (0..predictions.genres.len())
+        .map(|g| {
+            let decided = confusions[g].precision_recall();
+            let support = confusions[g].support();
+            let known = confusions[g].known();
+            GenreFigures {
+                genre: predictions.genres[g].clone(),
+                support,
+                known,
+                prevalence: ratio(support, known),
+                threshold: thresholds[g],
+                precision: decided.precision,
+                recall: decided.recall,
+                f1: decided.f1,
+                average_precision: ranking::average_precision(precomputed.rankings[g].cuts(&once)),
+                roc_auc: ranking::roc_auc(precomputed.rankings[g].cuts(&once)),
+                reliable: (support >= MIN_SUPPORT).then(|| calibration::is_reliable(predictions.known(g).collect())),
+                confusion: confusions[g],
+            }
+        })
+        .collect();
+    Evaluation {
+        posters: predictions.posters(),
+        genres,
+        macro_genres: precomputed.macro_genres.iter().map(|&g| predictions.genres[g].clone()).collect(),
+        averages: precomputed.averages(&once),
+        calibration_error: calibration::expected_calibration_error(
+            (0..predictions.genres.len()).flat_map(|g| predictions.known(g)),
+        ),
+        intervals: bootstrap.map(|it| it.intervals(predictions.posters(), |weights| precomputed.averages(weights))),
+        confused_with: precomputed.confused_with(),
+    }
+}
+
+/// Largest recall over the known (poster, genre) pairs that one threshold for all genres reaches while their
+/// precision is at least `target` (`0..=1`); 0 if no threshold reaches it.
+///
+/// # Panics
+/// As [`evaluate`] does.
+pub fn recall_at_precision(predictions: &Predictions, target: f64) -> f64 {
+    predictions.check();
+    let once = vec![1; predictions.posters()];
+    ranking::recall_at_precision(Ranking::of_all_genres(predictions).cuts(&once), target)
+}
+
+impl Predictions<'_> {
+    /// Number of posters, N.
+    ///
+    /// # Panics
+    /// If there is no genre.
+    pub fn posters(&self) -> usize {
+        self.labels.len() / self.genres.len()
+    }
+
+    /// Probability and label of a genre for the posters whose label is known.
+    fn known(&self, genre: usize) -> impl Iterator<Item = (f32, bool)> {
+        let pairs = self.probabilities.iter().zip(self.labels).skip(genre).step_by(self.genres.len());
+        pairs.filter_map(|(probability, label)| Some((*probability, (*label)?)))
+    }
+
+    pub(crate) fn check(&self) {
+        let genres = self.genres.len();
+        assert!(genres > 0, "there must be at least one genre");
+        assert_eq!(
+            self.probabilities.len(),
+            self.labels.len(),
+            "there must be one label (known or not) per probability"
+        );
+        assert!(
+            !self.labels.is_empty() && self.labels.len().is_multiple_of(genres),
+            "{} labels do not make whole posters of {genres} genres",
+            self.labels.len()
+        );
+        assert!(self.probabilities.iter().all(|p| (0.0..=1.0).contains(p)), "probabilities must lie in 0..=1");
+    }
+}
+
+impl Confusion {
+    pub(super) fn add(&mut self, positive: bool, predicted: bool, weight: usize) {
+        *match (positive, predicted) {
+            (true, true) => &mut self.true_positives,
+            (false, true) => &mut self.false_positives,
+            (true, false) => &mut self.false_negatives,
+            (false, false) => &mut self.true_negatives,
+        } += weight;
+    }
+
+    pub(super) fn merge(self, other: Self) -> Self {
+        Self {
+            true_positives: self.true_positives + other.true_positives,
+            false_positives: self.false_positives + other.false_positives,
+            false_negatives: self.false_negatives + other.false_negatives,
+            true_negatives: self.true_negatives + other.true_negatives,
+        }
+    }
+
+    pub(super) fn support(&self) -> usize {
+        self.true_positives + self.false_negatives
+    }
+
+    pub(super) fn wrong(&self) -> usize {
+        self.false_positives + self.false_negatives
+    }
+
+    pub(super) fn known(&self) -> usize {
+        self.true_positives + self.true_negatives + self.wrong()
+    }
+
+    pub(super) fn precision_recall(&self) -> PrecisionRecall {
+        let hits = self.true_positives;
+        PrecisionRecall {
+            precision: ratio(hits, hits + self.false_positives),
+            recall: ratio(hits, hits + self.false_negatives),
+            f1: ratio(2 * hits, 2 * hits + self.wrong()),
+        }
+    }
+}
+
+pub(super) fn ratio(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::panic::catch_unwind;
+
+    use rand::RngExt;
+    use rand_pcg::Pcg64;
+
+    use super::*;
+
+    /// Posters drawn at random, and the probabilities of a calibrated model that ranks them fairly well.
+    #[derive(Clone)]
+    pub(crate) struct Drawn {
+        pub genres: Vec<String>,
+        pub probabilities: Vec<f32>,
+        pub labels: Vec<Option<bool>>,
+    }
+
+    impl Drawn {
+        /// One genre per prevalence. One label in ten is unknown, and rounding to three decimals makes ties.
+        pub(crate) fn new(posters: usize, prevalences: &[f64], seed: u64) -> Self {
+            let mut rng = Pcg64::new(seed.into(), 0);
+            let mut drawn = Self {
+                genres: (0..prevalences.len()).map(|g| format!("Genre {g}")).collect(),
+                probabilities: Vec::new(),
+                labels: Vec::new(),
+            };
+            for _ in 0..posters {
+                for prevalence in prevalences {
+                    let positive = rng.random::<f64>() < *prevalence;
+                    let bell = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
+                    // Two bells of variance 1, so far apart, have this log likelihood ratio.
+                    let apart = 1.8;
+                    let ratio = apart * (bell + apart * f64::from(positive)) - apart * apart / 2.0;
+                    let logit = (prevalence / (1.0 - prevalence)).max(0.01).ln() + ratio;
+                    let probability = 1.0 / (1.0 + (-logit).exp());
+                    drawn.probabilities.push((probability * 1000.0).round() as f32 / 1000.0);
+                    drawn.labels.push((rng.random::<f64>() > 0.1).then_some(positive));
+                }
+            }
+            drawn
+        }
+
+        pub(crate) fn predictions(&self) -> Predictions<'_> {
+            Predictions { genres: &self.genres, probabilities: &self.probabilities, labels: &self.labels }
+        }
+
+        /// The same posters, the last first.
+        pub(crate) fn reversed(&self) -> Self {
+            let genres = self.genres.len();
+            Self {
+                genres: self.genres.clone(),
+                probabilities: self.probabilities.rchunks(genres).flatten().copied().collect(),
+                labels: self.labels.rchunks(genres).flatten().copied().collect(),
+            }
+        }
+    }
+
+    pub(crate) const PREVALENCES: [f64; 7] = [0.5, 0.35, 0.2, 0.12, 0.05, 0.02, 0.0];
+
+    fn one_genre<'a>(genres: &'a [String], probabilities: &'a [f32], labels: &'a [Option<bool>]) -> Predictions<'a> {
+        Predictions { genres, probabilities, labels }
+    }
+
+    #[test]
+    fn rankings_have_the_figures_worked_out_by_hand() {
+        const YES: Option<bool> = Some(true);
+        const NO: Option<bool> = Some(false);
+        struct Case {
+            what: &'static str,
+            probabilities: &'static [f32],
+            labels: &'static [Option<bool>],
+            average_precision: Option<f64>,
+            roc_auc: Option<f64>,
+            recall_at_60: f64,
+        }
+        let cases = [
+            Case {
+                what: "perfect",
+                probabilities: &[0.9, 0.8, 0.2, 0.1],
+                labels: &[YES, YES, NO, NO],
+                average_precision: Some(1.0),
+                roc_auc: Some(1.0),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "reversed",
+                probabilities: &[0.1, 0.2, 0.8, 0.9],
+                labels: &[YES, YES, NO, NO],
+                average_precision: Some((1.0 / 3.0 + 2.0 / 4.0) / 2.0),
+                roc_auc: Some(0.0),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "mixed, with precisions 1, 1/2, 2/3 and 1/2",
+                probabilities: &[0.1, 0.4, 0.35, 0.8],
+                labels: &[NO, NO, YES, YES],
+                average_precision: Some((1.0 + 2.0 / 3.0) / 2.0),
+                roc_auc: Some(0.75),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "all tied",
+                probabilities: &[0.5; 4],
+                labels: &[YES, NO, NO, NO],
+                average_precision: Some(0.25),
+                roc_auc: Some(0.5),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "a tie between a positive and a negative",
+                probabilities: &[0.5, 0.5, 0.2],
+                labels: &[YES, NO, NO],
+                average_precision: Some(0.5),
+                roc_auc: Some(0.75),
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "perfect but for an unknown",
+                probabilities: &[0.9, 0.95, 0.1],
+                labels: &[YES, None, NO],
+                average_precision: Some(1.0),
+                roc_auc: Some(1.0),
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "no negative",
+                probabilities: &[0.9, 0.1],
+                labels: &[YES, YES],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 1.0,
+            },
+            Case {
+                what: "no positive",
+                probabilities: &[0.9, 0.1],
+                labels: &[NO, NO],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 0.0,
+            },
+            Case {
+                what: "nothing known",
+                probabilities: &[0.9, 0.1],
+                labels: &[None, None],
+                average_precision: None,
+                roc_auc: None,
+                recall_at_60: 0.0,
+            },
+        ];
+        let genres = ["Drama".to_owned()];
+        let mut failures = Vec::new();
+        for case in cases {
+            let predictions = one_genre(&genres, case.probabilities, case.labels);
+            let figures = &evaluate(&predictions, &[0.5], None).genres[0];
+            let ours = (figures.average_precision, figures.roc_auc, recall_at_precision(&predictions, 0.6));
+            let expected = (case.average_precision, case.roc_auc, case.recall_at_60);
+            if ours != expected {
+                failures.push(format!("{}: {ours:?}, expected {expected:?}", case.what));
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn unknown_labels_add_nothing() {
+        let drawn = Drawn::new(80, &PREVALENCES, 1);
+        let mut other = drawn.clone();
+        for (probability, label) in other.probabilities.iter_mut().zip(&other.labels) {
+            if label.is_none() {
+                *probability = 1.0 - *probability;
+            }
+        }
+        assert_ne!(drawn.probabilities, other.probabilities);
+        assert_eq!(evaluate(&drawn.predictions(), &[0.3; 7], None), evaluate(&other.predictions(), &[0.3; 7], None));
+    }
+
+    #[test]
+    fn the_order_of_the_posters_does_not_matter() {
+        let drawn = Drawn::new(80, &PREVALENCES, 2);
+        let mut forward = evaluate(&drawn.predictions(), &[0.3; 7], None);
+        let mut backward = evaluate(&drawn.reversed().predictions(), &[0.3; 7], None);
+        for figure in super::super::bootstrap::figures() {
+            // Sums over posters in another order differ in their last bits.
+            let (a, b) = (figure(&mut forward.averages), figure(&mut backward.averages));
+            assert!((*a - *b).abs() < 1e-12, "{a} and {b}");
+            *a = *b;
+        }
+        assert_eq!(forward, backward);
+    }
+
+    #[test]
+    fn higher_thresholds_never_raise_recall() {
+        for seed in 0..5 {
+            let drawn = Drawn::new(60, &PREVALENCES, seed);
+            let recalls: Vec<Vec<f64>> = (0..=20)
+                .map(|step| evaluate(&drawn.predictions(), &[step as f32 / 20.0; 7], None))
+                .map(|it| it.genres.iter().map(|genre| genre.recall).collect())
+                .collect();
+            for (lower, higher) in recalls.iter().zip(&recalls[1..]) {
+                assert!(lower.iter().zip(higher).all(|(l, h)| l >= h), "{lower:?} {higher:?}");
+            }
+            assert!(recalls[0].iter().take(4).all(|recall| *recall == 1.0), "{recalls:?}");
+        }
+    }
+
+    #[test]
+    fn survives_json() {
+        let drawn = Drawn::new(80, &PREVALENCES, 3);
+        let bootstrap = Bootstrap { resamples: 10, seed: 1 };
+        let evaluation = evaluate(&drawn.predictions(), &[0.3; 7], Some(bootstrap));
+        let json = serde_json::to_string(&evaluation).unwrap();
+        let back: Evaluation = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.table(), evaluation.table());
+        assert_eq!(back.confusion_table(), evaluation.confusion_table());
+    }
+
+    #[test]
+    fn wrong_input_is_refused_by_name() {
+        struct Case {
+            genres: usize,
+            probabilities: &'static [f32],
+            labels: usize,
+            thresholds: usize,
+            message: &'static str,
+        }
+        let cases = [
+            Case { genres: 0, probabilities: &[], labels: 0, thresholds: 0, message: "at least one genre" },
+            Case { genres: 2, probabilities: &[], labels: 0, thresholds: 2, message: "whole posters of 2 genres" },
+            Case { genres: 2, probabilities: &[0.5; 3], labels: 3, thresholds: 2, message: "whole posters" },
+            Case { genres: 2, probabilities: &[0.5; 2], labels: 4, thresholds: 2, message: "one label" },
+            Case { genres: 2, probabilities: &[0.5, 1.5], labels: 2, thresholds: 2, message: "in 0..=1" },
+            Case { genres: 2, probabilities: &[0.5, f32::NAN], labels: 2, thresholds: 2, message: "in 0..=1" },
+            Case { genres: 2, probabilities: &[0.5; 2], labels: 2, thresholds: 3, message: "one threshold per genre" },
+        ];
+        let mut failures = Vec::new();
+        for case in cases {
+            let refusal = catch_unwind(|| {
+                let predictions = Predictions {
+                    genres: &vec![String::new(); case.genres],
+                    probabilities: case.probabilities,
+                    labels: &vec![None; case.labels],
+                };
+                evaluate(&predictions, &vec![0.5; case.thresholds], None)
+            });
+            let panic = refusal.map(|_| ()).expect_err(case.message);
+            let message = panic.downcast_ref::<String>().cloned();
+            let message = message.or(panic.downcast_ref::<&str>().map(|it| it.to_string()));
+            if !message.as_ref().is_some_and(|it| it.contains(case.message)) {
+                failures.push(format!("{message:?} lacks {:?}", case.message));
+            }
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}

@@ -1,0 +1,386 @@
+//! A model file and the engine that runs it: poster in, genres out.
+
+pub mod card;
+mod prediction;
+mod recognize;
+#[cfg(feature = "tract")]
+mod tract;
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use prost::Message;
+use prost::bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use self::card::Card;
+pub use self::prediction::{Genre, Prediction};
+use crate::error::Error;
+use crate::kernels::{Isa, MobileNet};
+use crate::onnx;
+use crate::operating_point::{self, OperatingPoint};
+use crate::preprocess::{self, DecodedImage, MAX_PIXELS};
+
+/// The shipped model, embedded in the program.
+static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
+
+/// Name of the shipped model in messages.
+const SHIPPED_NAME: &str = "the shipped model";
+
+/// A multi-label classifier of film posters, loaded from one ONNX file.
+///
+/// It is `Send` and `Sync`: threads share one by reference.
+pub struct Model {
+    name: String,
+    card: Card,
+    genres: Arc<[String]>,
+    max_pixels: u64,
+    fingerprint: LazyLock<String, Box<dyn FnOnce() -> String + Send>>,
+    /// Compiled with the first poster, or when [`Model::compile`] is called. An error is kept without the model's name.
+    backend: LazyLock<Result<Backend, EngineError>, Box<dyn FnOnce() -> Result<Backend, EngineError> + Send>>,
+}
+
+/// The engine that runs a model's graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Engine {
+    /// [`Engine::Native`] if it supports the graph, else [`Engine::Tract`].
+    #[default]
+    Auto,
+    /// This crate's own kernels: a MobileNetV2 as `train export` writes it, several times as fast as tract.
+    Native,
+    /// tract: any ONNX graph with the input and output that the card describes. Needs the feature `tract`.
+    Tract,
+}
+
+/// A graph compiled by one engine.
+enum Backend {
+    Native(Box<MobileNet>),
+    #[cfg(feature = "tract")]
+    Tract(tract::Plan),
+}
+
+/// Why a graph was not compiled; [`Error`] adds the model's name.
+enum EngineError {
+    #[cfg(feature = "tract")]
+    Graph(String),
+    Engine(&'static str),
+}
+
+/// How a model is opened.
+///
+/// ```
+/// use runtime::{Engine, ModelOptions};
+///
+/// let model = ModelOptions::new().engine(Engine::Native).max_pixels(25_000_000).shipped()?;
+/// assert_eq!(model.engine()?, Engine::Native);
+/// # Ok::<(), runtime::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelOptions {
+    engine: Engine,
+    bf16: bool,
+    lazy: bool,
+    max_pixels: u64,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self { engine: Engine::Auto, bf16: true, lazy: false, max_pixels: MAX_PIXELS }
+    }
+}
+
+impl ModelOptions {
+    /// The defaults: [`Engine::Auto`], bf16 where the processor has it, compiled at once, posters of up to
+    /// [`MAX_PIXELS`](crate::preprocess::MAX_PIXELS).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The engine that runs the graph.
+    #[must_use]
+    pub fn engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// Whether the native engine may multiply bf16 (AVX512-BF16) where a layer's weights are exactly bf16. It rounds the
+    /// inputs of these products; `false` keeps everything f32, for comparisons with other runtimes.
+    #[must_use]
+    pub fn bf16(self, bf16: bool) -> Self {
+        Self { bf16, ..self }
+    }
+
+    /// Whether the graph is compiled with the first poster only. [`Error::Graph`] and [`Error::Engine`] then come with that
+    /// poster.
+    #[must_use]
+    pub fn lazy(self, lazy: bool) -> Self {
+        Self { lazy, ..self }
+    }
+
+    /// The most pixels (width times height) that a poster may claim.
+    #[must_use]
+    pub fn max_pixels(self, max_pixels: u64) -> Self {
+        Self { max_pixels, ..self }
+    }
+
+    /// Opens the model that is embedded in this crate.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the engine asked for is not part of this build.
+    pub fn shipped(&self) -> Result<Model, Error> {
+        self.load(Bytes::from_static(SHIPPED), SHIPPED_NAME)
+    }
+
+    /// Opens a model file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not an ONNX model with a card, or its graph cannot be run.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
+        let name = path.as_ref().display().to_string();
+        let bytes = fs::read(path).map_err(|cause| Error::Unreadable { name: name.clone(), cause })?;
+        self.load(bytes.into(), &name)
+    }
+
+    /// Opens the bytes of a model file; `name` stands for its path in messages.
+    ///
+    /// # Errors
+    /// As [`ModelOptions::open`].
+    pub fn from_bytes(&self, bytes: &[u8], name: &str) -> Result<Model, Error> {
+        self.load(Bytes::copy_from_slice(bytes), name)
+    }
+
+    fn load(&self, file: Bytes, name: &str) -> Result<Model, Error> {
+        let proto = onnx::Model::decode(file.clone())
+            .map_err(|error| Error::NotOnnx { name: name.into(), reason: error.to_string() })?;
+        let card = Card::read(&proto).map_err(|cause| Error::Card { name: name.into(), cause })?;
+        let isa = if self.bf16 { Isa::detect() } else { Isa::detect().without_bf16() };
+        let engine = self.engine;
+        let hashed = file.clone();
+        let described = card.clone();
+        let model = Model {
+            name: name.into(),
+            genres: card.genres.clone().into(),
+            card,
+            max_pixels: self.max_pixels,
+            fingerprint: LazyLock::new(Box::new(move || fingerprint(&hashed))),
+            backend: LazyLock::new(Box::new(move || compile(&file, proto, &described, engine, isa))),
+        };
+        if !self.lazy {
+            model.compile()?;
+        }
+        Ok(model)
+    }
+}
+
+impl Model {
+    /// Opens the model that is embedded in this crate, with default options.
+    ///
+    /// # Errors
+    /// None; the signature is that of the other ways to open a model.
+    pub fn shipped() -> Result<Self, Error> {
+        ModelOptions::new().shipped()
+    }
+
+    /// Opens a model file with default options.
+    ///
+    /// # Errors
+    /// As [`ModelOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        ModelOptions::new().open(path)
+    }
+
+    /// Opens the bytes of a model file with default options.
+    ///
+    /// # Errors
+    /// As [`ModelOptions::open`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        ModelOptions::new().from_bytes(bytes, "the model")
+    }
+
+    /// Classifies a poster given as the bytes of a JPEG, PNG or WebP file.
+    ///
+    /// # Errors
+    /// If the bytes are not such an image, or it has too many pixels; see [`Error`].
+    pub fn classify(&self, poster: &[u8]) -> Result<Prediction, Error> {
+        self.classify_image(self.decode(poster, "the poster")?)
+    }
+
+    /// Classifies a poster file.
+    ///
+    /// # Errors
+    /// If it cannot be read, and as [`Model::classify`]; messages name the path.
+    pub fn classify_file(&self, path: impl AsRef<Path>) -> Result<Prediction, Error> {
+        let name = path.as_ref().display().to_string();
+        let bytes = fs::read(path).map_err(|cause| Error::Unreadable { name: name.clone(), cause })?;
+        self.classify_image(self.decode(&bytes, &name)?)
+    }
+
+    /// Decodes a poster at the resolution that this model's input needs; `name` stands for its path in messages.
+    ///
+    /// # Errors
+    /// As [`Model::classify`].
+    pub fn decode(&self, poster: &[u8], name: &str) -> Result<DecodedImage, Error> {
+        preprocess::decode_for(poster, name, self.max_pixels, self.card.input.size())
+    }
+
+    /// Classifies a decoded image. Its memory is freed before the network allocates its own, so that peak memory is that
+    /// of the larger of the two.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] or [`Error::Engine`] if the model was opened lazily and cannot be compiled.
+    pub fn classify_image(&self, image: DecodedImage) -> Result<Prediction, Error> {
+        let input = preprocess::tensor(&image, &self.card.input);
+        drop(image);
+        Ok(Prediction::new(self.genres.clone(), self.probabilities(&input)?))
+    }
+
+    /// The probability of each genre, `[G]` in card order, for one input `[3, height, width]` as [`preprocess::tensor`]
+    /// makes it.
+    ///
+    /// # Errors
+    /// As [`Model::classify_image`].
+    ///
+    /// # Panics
+    /// If the length of `input` is not [`InputSpec::len`](preprocess::InputSpec::len).
+    pub fn probabilities(&self, input: &[f32]) -> Result<Vec<f32>, Error> {
+        let spec = &self.card.input;
+        assert_eq!(input.len(), spec.len(), "an input must be [3, height, width]");
+        let size = [spec.height as usize, spec.width as usize];
+        match self.backend()? {
+            Backend::Native(network) => Ok(network.probabilities(input, size)),
+            #[cfg(feature = "tract")]
+            Backend::Tract(plan) => {
+                plan.probabilities(input, size).map_err(|reason| self.named(&EngineError::Graph(reason)))
+            }
+        }
+    }
+
+    /// The operating point of that name: one threshold a genre.
+    ///
+    /// # Errors
+    /// [`Error::OperatingPoint`], which lists those of the card.
+    pub fn operating_point(&self, name: &str) -> Result<&OperatingPoint, Error> {
+        Ok(operating_point::find(&self.card.operating_points, Some(name))?)
+    }
+
+    /// The first operating point of the card, which holds where none is named.
+    pub fn default_operating_point(&self) -> &OperatingPoint {
+        &self.card.operating_points[0]
+    }
+
+    /// The model card: genres, input, operating points, training and figures.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The first 12 hexadecimal digits of the SHA-256 of the model file.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// `name@fingerprint`, as results cite a model.
+    pub fn id(&self) -> String {
+        format!("{}@{}", self.card.name, self.fingerprint())
+    }
+
+    /// The engine that runs this model, [`Engine::Native`] or [`Engine::Tract`].
+    ///
+    /// # Errors
+    /// As [`Model::compile`].
+    pub fn engine(&self) -> Result<Engine, Error> {
+        Ok(match self.backend()? {
+            Backend::Native(_) => Engine::Native,
+            #[cfg(feature = "tract")]
+            Backend::Tract(_) => Engine::Tract,
+        })
+    }
+
+    /// Compiles the graph, if that is not done yet: recognises it and packs its weights, or has tract optimise it.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] if the graph does not fit its card, [`Error::Engine`] if the engine asked for does not run it.
+    pub fn compile(&self) -> Result<(), Error> {
+        self.backend().map(|_| ())
+    }
+
+    fn backend(&self) -> Result<&Backend, Error> {
+        self.backend.as_ref().map_err(|error| self.named(error))
+    }
+
+    fn named(&self, error: &EngineError) -> Error {
+        let name = self.name.clone();
+        match error {
+            #[cfg(feature = "tract")]
+            EngineError::Graph(reason) => Error::Graph { name, reason: reason.clone() },
+            EngineError::Engine(reason) => Error::Engine { name, reason: (*reason).into() },
+        }
+    }
+}
+
+fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine, isa: Isa) -> Result<Backend, EngineError> {
+    if engine != Engine::Tract {
+        let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, isa));
+        if let Some(network) = network.filter(|network| network.classes() == card.genres.len()) {
+            return Ok(Backend::Native(Box::new(network)));
+        }
+    }
+    drop(proto);
+    if engine == Engine::Native {
+        return Err(EngineError::Engine(
+            "the native engine runs only MobileNetV2 graphs as `train export` writes them; choose the engine tract or auto",
+        ));
+    }
+    compile_with_tract(file, card)
+}
+
+#[cfg(feature = "tract")]
+fn compile_with_tract(file: &[u8], card: &Card) -> Result<Backend, EngineError> {
+    tract::Plan::new(file, card).map(Backend::Tract).map_err(EngineError::Graph)
+}
+
+#[cfg(not(feature = "tract"))]
+fn compile_with_tract(_: &[u8], _: &Card) -> Result<Backend, EngineError> {
+    Err(EngineError::Engine("only tract runs this graph, and this build is without it; build with the feature `tract`"))
+}
+
+/// The first 12 hexadecimal digits of the SHA-256 of `bytes`.
+pub fn fingerprint(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(all(test, feature = "tract"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_and_tract_agree_over_all_shipped_models() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let is_onnx = |path: &std::path::PathBuf| path.extension().is_some_and(|kind| kind == "onnx");
+        let paths: Vec<_> = fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()).filter(is_onnx).collect();
+        assert!(paths.len() >= 2, "the shipped models are missing");
+        for path in paths {
+            let name = path.display();
+            let open = |options: ModelOptions| options.open(&path).unwrap();
+            let tract = open(ModelOptions::new().engine(Engine::Tract));
+            let native = open(ModelOptions::new().engine(Engine::Native).bf16(false));
+            let rounded = open(ModelOptions::new());
+            let engines = [&tract, &native, &rounded].map(|model| model.engine().unwrap());
+            assert_eq!(engines, [Engine::Tract, Engine::Native, Engine::Native], "{name}");
+            let len = tract.card().input.len();
+            for seed in 0..4 {
+                let value = |index: usize| ((index * (2 * seed + 1) * 7919) % 997) as f32 / 498.0 - 1.0;
+                let input: Vec<f32> = (0..len).map(value).collect();
+                let expected = tract.probabilities(&input).unwrap();
+                let worst = |model: &Model| {
+                    let found = model.probabilities(&input).unwrap();
+                    found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+                };
+                let (exact, bf16) = (worst(&native), worst(&rounded));
+                assert!(exact < 1e-4, "{name}: a probability differs by {exact}");
+                assert!(bf16 < 2e-2, "{name}: with bf16 products a probability differs by {bf16}");
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The card: what a model file says of itself.
+//!
+//! It lives in the ONNX file's own `metadata_props` (a list of keys and texts, see `ModelProto` in the
+//! [ONNX specification](https://github.com/onnx/onnx/blob/main/docs/IR.md#optional-metadata)), one key for each field of
+//! [`Card`]; fields that are not plain text are JSON. Netron and every other ONNX tool show it. It is read and written
+//! here only.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use thiserror::Error;
+
+use crate::metrics::Evaluation;
+use crate::onnx;
+use crate::operating_point::OperatingPoint;
+use crate::preprocess::InputSpec;
+
+/// Value of the key `format`: tells a card of this project, and the version of its layout.
+pub const FORMAT: &str = "poster-genres/1";
+
+/// What a model file says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Card {
+    /// Short name of the model.
+    pub name: String,
+    /// What the model is and what it is for, in a sentence or two.
+    pub description: String,
+    /// Genres in the order of the output `probabilities`, `[N, G]`.
+    pub genres: Vec<String>,
+    /// What the input `poster`, `[N, 3, height, width]`, is made of.
+    pub input: InputSpec,
+    /// Named sets of thresholds; the first one is used where none is named.
+    pub operating_points: Vec<OperatingPoint>,
+    /// How the model was trained: settings and data.
+    pub training: Training,
+    /// The figures that the model reached, by the data they were measured on.
+    pub figures: BTreeMap<String, Evaluation>,
+}
+
+/// How a model was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The architecture's name.
+    pub architecture: String,
+    /// The sets of posters it learned from, with their number.
+    pub data: BTreeMap<String, usize>,
+    /// Every setting of the run.
+    pub settings: serde_json::Value,
+}
+
+/// Why a model file's card cannot be used.
+#[derive(Debug, Error)]
+pub enum CardError {
+    /// The file has no card.
+    #[error(
+        "has no card (its metadata lacks the key \"format\" with the value \"{FORMAT}\"); only models made by `train export` can be used"
+    )]
+    Missing,
+    /// The card lacks one of its fields.
+    #[error("has a card without the key \"{0}\"; export the model again with `train export`")]
+    Incomplete(&'static str),
+    /// A field does not hold what it should.
+    #[error(
+        "has a card whose key \"{key}\" cannot be understood ({reason}); export the model again with `train export`"
+    )]
+    Malformed {
+        /// The field.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Card {
+    /// Reads the card of a model.
+    ///
+    /// # Errors
+    /// If there is none, or if it is not complete and consistent.
+    pub(crate) fn read(model: &onnx::Model) -> Result<Self, CardError> {
+        let properties: BTreeMap<&str, &str> =
+            model.metadata_props.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+        if properties.get("format") != Some(&FORMAT) {
+            return Err(CardError::Missing);
+        }
+        let text = |key| properties.get(key).copied().ok_or(CardError::Incomplete(key));
+        fn json<T: DeserializeOwned>(key: &'static str, text: &str) -> Result<T, CardError> {
+            serde_json::from_str(text).map_err(|error| CardError::Malformed { key, reason: error.to_string() })
+        }
+        let card = Self {
+            name: text("name")?.into(),
+            description: text("description")?.into(),
+            genres: json("genres", text("genres")?)?,
+            input: json("input", text("input")?)?,
+            operating_points: json("operating_points", text("operating_points")?)?,
+            training: json("training", text("training")?)?,
+            figures: json("figures", text("figures")?)?,
+        };
+        card.check()?;
+        Ok(card)
+    }
+
+    /// Appends the card to an encoded ONNX model that has no metadata yet.
+    ///
+    /// Protocol Buffers merge concatenated messages, so that the `metadata_props` of the card need no decoding of the model
+    /// (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
+    ///
+    /// # Errors
+    /// If the card is not consistent.
+    pub fn append_to(&self, onnx: &mut Vec<u8>) -> Result<(), CardError> {
+        self.check()?;
+        fn json(value: &impl Serialize) -> String {
+            serde_json::to_string(value).expect("a card holds only what JSON can hold")
+        }
+        let properties = [
+            ("format", FORMAT.into()),
+            ("name", self.name.clone()),
+            ("description", self.description.clone()),
+            ("genres", json(&self.genres)),
+            ("input", json(&self.input)),
+            ("operating_points", json(&self.operating_points)),
+            ("training", json(&self.training)),
+            ("figures", json(&self.figures)),
+        ];
+        let metadata_props = properties.map(|(key, value)| onnx::Property { key: key.into(), value }).into();
+        onnx.extend(onnx::Model { metadata_props, ..onnx::Model::default() }.encode_to_vec());
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), CardError> {
+        let malformed = |key, reason: &str| Err(CardError::Malformed { key, reason: reason.into() });
+        if self.genres.is_empty() {
+            return malformed("genres", "there are none");
+        }
+        if self.input.is_empty() || self.input.std.contains(&0.0) {
+            return malformed("input", "its size or its standard deviation is zero");
+        }
+        if self.operating_points.is_empty() {
+            return malformed("operating_points", "there are none");
+        }
+        if self.operating_points.iter().any(|point| point.thresholds.len() != self.genres.len()) {
+            return malformed("operating_points", "there must be one threshold for each genre");
+        }
+        Ok(())
+    }
+}

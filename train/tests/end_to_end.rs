@@ -1,0 +1,375 @@
+//! The program `train` as a user calls it, from a CSV of drawn posters to an ONNX file that other tools can read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rten_tensor::prelude::*;
+use runtime::Model as OnnxModel;
+use runtime::dataset::Dataset;
+use runtime::metrics::{Bootstrap, Evaluation};
+use runtime::{poster, threshold};
+use tempfile::TempDir;
+use train::fit;
+use train::model::exported;
+
+fn fixture(name: &str) -> String {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
+    path.display().to_string()
+}
+
+/// A folder for runs and cache.
+struct Workshop(TempDir);
+
+impl Workshop {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        command.current_dir(self.0.path()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and returns what it printed.
+    fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fit(&self, run: &str, epochs: &str) -> Vec<String> {
+        let arguments = ["fit", &fixture("tiny/train.csv"), "--validation", &fixture("tiny/val.csv"), "--run", run];
+        let settings = ["--epochs", epochs, "--batch-size", "16", "--seed", "7"];
+        arguments.into_iter().chain(settings).map(str::to_string).collect()
+    }
+
+    /// The history of a run without what depends on the clock.
+    fn history(&self, run: &str) -> Vec<Vec<String>> {
+        let mut csv = csv::Reader::from_path(self.path(run) + "/history.csv").unwrap();
+        let kept: Vec<usize> = (csv.headers().unwrap().iter().enumerate())
+            .filter(|(_, name)| !["seconds", "posters_per_second", "waited"].contains(name))
+            .map(|(column, _)| column)
+            .collect();
+        csv.records()
+            .map(|row| kept.iter().map(|&column| row.as_ref().unwrap()[column].to_string()).collect())
+            .collect()
+    }
+}
+
+fn strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn from_a_csv_to_a_model_that_every_tool_can_read() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("run", "10")));
+    let validation: Evaluation =
+        serde_json::from_slice(&fs::read(workshop.path("run/figures/validation.json")).unwrap()).unwrap();
+    // Chance is the mean prevalence, about 0.36.
+    let learned = validation.averages.mean_average_precision;
+    assert!(learned > 0.7, "the network learned nothing: mAP {learned}");
+
+    let test = fixture("tiny/test.csv");
+    let by_burn = workshop.must(&["evaluate", &test, "--run", "run"]);
+    let printed = workshop.must(&["export", "model.onnx", "--run", "run"]);
+    assert!(printed.contains("burn and tract agree on 256 posters"), "{printed}");
+
+    let network = OnnxModel::open(Path::new(&workshop.path("model.onnx"))).unwrap();
+    let card = network.card();
+    assert_eq!(card.genres, ["Comedy", "Horror", "Romance", "Sci-Fi", "Western"]);
+    assert_eq!(card.figures.keys().collect::<Vec<_>>(), ["tiny-test", "validation"]);
+    assert!(!serde_json::to_string(&card.training).unwrap().contains(&fixture("")), "the card tells of this machine");
+
+    let manifest = Dataset::read(&[test.parse().unwrap()]).unwrap();
+    let inputs: Vec<Vec<f32>> = (manifest.posters.iter())
+        .map(|labelled| {
+            preprocess::tensor(&preprocess::open_for(&labelled.path, card.input.size()).unwrap(), &card.input)
+        })
+        .collect();
+    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
+    let point = operating_point::find(&card.operating_points, None).unwrap();
+    let figures = manifest.evaluate(&by_tract, &point.thresholds, Some(Bootstrap::default()));
+    assert_eq!(by_burn.trim_end(), figures.table().trim_end(), "burn and tract print other figures");
+
+    runtimes_agree(Path::new(&workshop.path("model.onnx")), manifest.posters.iter().map(|poster| &*poster.path));
+}
+
+/// A network of many kinds of nodes, with a teacher, and on from a run of other genres.
+#[test]
+fn a_mobilenet_goes_the_whole_way_too() {
+    let workshop = Workshop::new();
+    let mut first = workshop.fit("first", "1");
+    first.extend(["--architecture", "mobilenet", "--width", "48", "--height", "70"].map(str::to_string));
+    workshop.must(&strs(&first));
+    workshop.must(&["export", "first.onnx", "--run", "first"]);
+
+    let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap().replacen("Western", "Noir", 1);
+    fs::write(workshop.path("train.csv"), text).unwrap();
+    let images = format!("train.csv={}", fixture("tiny/Images"));
+    let validation = fixture("tiny/val.csv");
+    let second =
+        ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
+    let from =
+        ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
+    let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
+    workshop.must(&[&second[..], &from, &rest].concat());
+    let onwards =
+        ["--pretrained", "first.onnx", "--learning-rate", "1e-6", "--warmup", "0", "--no-flip", "--crop", "0"];
+    let mut again = workshop.fit("again", "1");
+    again.extend(first[first.len() - 6..].iter().cloned().chain(onwards.map(str::to_string)));
+    workshop.must(&strs(&again));
+    let loss = |run: &str| workshop.history(run)[0][3].parse::<f64>().unwrap();
+    assert!((loss("again") - loss("first")).abs() < 0.02, "{} is not where {} was", loss("again"), loss("first"));
+    let settings = fs::read_to_string(workshop.path("again/settings.json")).unwrap();
+    assert!(settings.contains("tiny-train"), "the run does not know what it started from: {settings}");
+    let third = ["fit", &images, "--validation", &validation, "--run", "third", "--teacher", "first.onnx"];
+    let output = workshop.run(&third);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("first.onnx: does not know every genre"), "{errors}");
+
+    let mut taught = workshop.fit("taught", "1");
+    taught.extend(["--teacher", "first.onnx"].map(str::to_string));
+    workshop.must(&strs(&taught));
+
+    let manifest = Dataset::read(&[fixture("tiny/test.csv").parse().unwrap()]).unwrap();
+    let posters = manifest.posters.iter().take(8).map(|poster| &*poster.path);
+    runtimes_agree(Path::new(&workshop.path("first.onnx")), posters);
+}
+
+#[test]
+fn the_shipped_models_run_alike_everywhere() {
+    let files = |folder: &str| -> Vec<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let posters = files("fixtures/posters");
+    let models: Vec<PathBuf> =
+        files("models").into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "onnx")).collect();
+    assert_eq!(models.len(), 2);
+    for model in models {
+        runtimes_agree(&model, posters.iter().map(|path| &**path));
+    }
+}
+
+/// tract, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities.
+fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
+    let network = OnnxModel::exact_from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
+    let input = &network.card().input;
+    let inputs: Vec<Vec<f32>> =
+        posters.map(|path| preprocess::tensor(&preprocess::open_for(path, input.size()).unwrap(), input)).collect();
+    let by_tract: Vec<f32> = inputs.iter().flat_map(|input| network.probabilities(input).unwrap()).collect();
+    rten_agrees(model, &inputs, &by_tract, [input.height, input.width]);
+    burn_agrees(model, &inputs, &by_tract);
+    python_agrees(model, &inputs, &by_tract, [input.height, input.width]);
+}
+
+fn rten_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+    let model = rten::Model::load(fs::read(model).unwrap()).unwrap();
+    let shape = [inputs.len(), 3, height as usize, width as usize];
+    let batch = rten_tensor::NdTensor::from_data(shape, inputs.concat());
+    let output: rten_tensor::NdTensor<f32, 2> = model.run_one(batch.into(), None).unwrap().try_into().unwrap();
+    let largest = output.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert_eq!(output.len(), expected.len());
+    assert!(largest <= 1e-4, "rten and tract differ by {largest}");
+}
+
+fn burn_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32]) {
+    let (model, card) = exported::read(model).unwrap();
+    let found = fit::probabilities(&fit::forward(&model, inputs.len(), inputs.concat(), &card.input));
+    let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert_eq!(found.len(), expected.len());
+    assert!(largest <= 1e-4, "burn and tract differ by {largest}");
+}
+
+/// Lets Python's `onnx` check the file and ONNX Runtime run it, where Python has both.
+fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
+    let workshop = Workshop::new();
+    let write = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        fs::write(workshop.path(name), bytes).unwrap();
+    };
+    write("inputs.f32", &inputs.concat());
+    write("expected.f32", expected);
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_onnx.py");
+    let output = Command::new(&python)
+        .args([&script, &fs::canonicalize(model).unwrap()])
+        .args(["inputs.f32", "expected.f32", &height.to_string(), &width.to_string()])
+        .current_dir(workshop.0.path())
+        .output();
+    const MISSING: i32 = 77;
+    match output {
+        Err(error) => eprintln!("skipped: {python} cannot be started ({error})"),
+        Ok(output) if output.status.code() == Some(MISSING) => {
+            eprintln!("skipped: {}", String::from_utf8_lossy(&output.stdout).trim());
+        }
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            eprint!("{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_at_any_moment_ends_as_one_that_was_not() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("whole", "5")));
+    let undisturbed = workshop.history("whole");
+    assert_eq!(undisturbed.len(), 5);
+
+    let start = workshop.fit("killed", "5");
+    let mut arguments = strs(&start);
+    let mut kills = 0;
+    // Later and later, so that the run comes to its end; early kills strike before, in and between epochs.
+    for delay in [150, 400, 500, 650, 800, 1000] {
+        let mut child = workshop.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(delay));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if Path::new(&workshop.path("killed/settings.json")).exists() {
+            arguments = vec!["fit", "--resume", "--run", "killed"];
+        }
+    }
+    workshop.must(&arguments);
+    assert!(kills > 0, "no kill struck a running process");
+    assert_eq!(workshop.history("killed"), undisturbed);
+    let figures = |run: &str| fs::read_to_string(workshop.path(run) + "/figures/validation.json").unwrap();
+    assert_eq!(figures("killed"), figures("whole"));
+    let left: Vec<String> =
+        fs::read_dir(workshop.path("killed")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(left.iter().filter(|name| name.starts_with("best-")).count(), 1, "{left:?}");
+    assert_eq!(left.iter().filter(|name| name.starts_with("epoch-")).count(), 3, "{left:?}");
+}
+
+#[test]
+fn ctrl_c_keeps_the_epochs_that_are_done() {
+    let workshop = Workshop::new();
+    let mut child = workshop
+        .command(&strs(&workshop.fit("run", "500")))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        thread::sleep(Duration::from_millis(100));
+        if Path::new(&workshop.path("run/history.csv")).exists() {
+            break;
+        }
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    workshop.must(&["tune", "--run", "run"]);
+    workshop.must(&["export", "model.onnx", "--run", "run"]);
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let workshop = Workshop::new();
+    workshop.must(&strs(&workshop.fit("run", "1")));
+    let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
+    let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
+    let no_card = fixture("broken/no-card.onnx");
+    let cases: [(&[&str], i32, &str); 13] = [
+        (&["inspect", &missing], 1, "gone-1.jpg: cannot be read"),
+        (&["inspect", &cell], 2, "bad-cell.csv, line 3: the cell of Horror is \"maybe\""),
+        (&["inspect", &fixture("broken/empty.csv")], 2, "empty.csv: holds no poster"),
+        (&["evaluate", &val], 2, "runs: holds no run"),
+        (&["evaluate", &val, "--run", "nowhere"], 2, "nowhere: is not a run's directory"),
+        (&["evaluate", &val, "--run", "run", "--operating-point", "bold"], 2, "no operating point \"bold\""),
+        (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
+        (&["export", "m.onnx", "--run", "run", "--gate", &missing], 2, "only 4 posters to compare"),
+        (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
+        (&["fit", &train, "--validation", &val, "--pretrained", "no.onnx"], 2, "no.onnx: cannot be read"),
+        (&["fit", &train, "--validation", &val, "--pretrained", &no_card], 2, "no-card.onnx: has no card"),
+        (&["split", &train, "--parts", "a=0"], 2, "must be a positive number"),
+        (&["split", "--check", &train, &train], 2, "near-identical posters lie in different parts"),
+    ];
+    let mut problems = Vec::new();
+    for (arguments, status, message) in cases {
+        let output = workshop.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        if output.status.code() != Some(status) || !errors.contains(message) || errors.contains("panicked") {
+            problems.push(format!("{arguments:?}: {:?}, {errors}", output.status));
+        }
+    }
+    assert!(!Path::new(&workshop.path("m.onnx")).exists(), "a model that was not proved is left behind");
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn a_run_does_not_go_on_with_other_data() {
+    let workshop = Workshop::new();
+    fs::create_dir(workshop.path("Images")).unwrap();
+    for entry in fs::read_dir(fixture("tiny/Images")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, Path::new(&workshop.path("Images")).join(path.file_name().unwrap())).unwrap();
+    }
+    let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap();
+    fs::write(workshop.path("train.csv"), &text).unwrap();
+    fs::copy(fixture("tiny/val.csv"), workshop.path("val.csv")).unwrap();
+    workshop.must(&["fit", "train.csv", "--validation", "val.csv", "--epochs", "1"]);
+    let row = text.lines().nth(1).unwrap().to_string();
+    fs::write(workshop.path("train.csv"), text.replace(&format!("{row}\n"), "")).unwrap();
+    let output = workshop.run(&["fit", "--resume"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("have changed since the run began"));
+}
+
+#[test]
+fn split_makes_parts_that_check_finds_apart() {
+    let workshop = Workshop::new();
+    workshop.must(&[
+        "split",
+        &fixture("tiny/train.csv"),
+        "--parts",
+        "train=70,val=30",
+        "--out",
+        "parts",
+        "--seed",
+        "3",
+    ]);
+    let read = |name: &str| Dataset::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    let (train, val) = (read("parts/train.csv"), read("parts/val.csv"));
+    assert_eq!(train.posters.len() + val.posters.len(), 100);
+    assert!((25..=35).contains(&val.posters.len()), "{}", val.posters.len());
+    workshop.must(&["split", "--check", "parts/train.csv", "parts/val.csv"]);
+    let again = workshop.run(&["split", &fixture("tiny/train.csv"), "--parts", "train=70,val=30", "--out", "parts"]);
+    assert_eq!(again.status.code(), Some(2), "a part was overwritten");
+}
+
+#[test]
+fn a_split_forgot_which_genres_are_known_as_a_group_only() {
+    let workshop = Workshop::new();
+    let folder = fixture("tiny/Images");
+    let picture = |number: usize| {
+        let mut pictures: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        pictures.sort();
+        pictures[number].display().to_string()
+    };
+    let rows: String = (0..8).map(|number| format!("{},Drama|Action_Adventure,,,1\n", picture(number * 20))).collect();
+    fs::write(workshop.path("groups.csv"), format!("path,Genre,Action,Adventure,Drama\n{rows}")).unwrap();
+    workshop.must(&["split", "groups.csv", "--parts", "all=100", "--out", "parts"]);
+    let read = |name: &str| Dataset::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    let known = |manifest: &Dataset| -> Vec<_> {
+        manifest.posters.iter().map(|poster| (poster.labels.clone(), poster.any_of.clone())).collect()
+    };
+    let (before, after) = (read("groups.csv"), read("parts/all.csv"));
+    assert_eq!(before.posters[0].any_of, [[0, 1]]);
+    assert_eq!(known(&after), known(&before));
+}
