@@ -242,7 +242,7 @@ impl Run {
             object.insert("best_epoch".into(), state.best.into());
         }
         let architecture = format!("{:?}", settings.architecture).to_lowercase();
-        Ok(Training { architecture, data, settings: public })
+        Ok(Training { architecture, data, settings: runtime::model::card::Settings::new(&public) })
     }
 
     /// The network of [`Run::best`], calibrated.
