@@ -1,4 +1,4 @@
-//! `runtime evaluate`: a model file's figures on labelled posters.
+//! `runtime evaluate`: metrics of a model on labelled posters.
 
 use anyhow::ensure;
 use cli_support::{Outcome, ReportArgs, complain};

@@ -107,13 +107,13 @@ impl Evaluation {
             self.genres.len(),
             if self.macro_genres.is_empty() { "none".to_owned() } else { self.macro_genres.join(", ") },
         );
-        let judged: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
+        let tested: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
         let unreliable: Vec<&str> =
-            judged.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
+            tested.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
         notes += &format!(
             "Frequencies lie within the 95 % band around their probabilities for {} of {} genres{}{}.\n",
-            judged.len() - unreliable.len(),
-            judged.len(),
+            tested.len() - unreliable.len(),
+            tested.len(),
             if unreliable.is_empty() { "" } else { "; not for " },
             unreliable.join(", "),
         );
