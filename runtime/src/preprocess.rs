@@ -4,9 +4,9 @@
 //! [`DecodedImage::resize`] returns in a cache and passes them to [`normalise`]; inference does both at once in
 //! [`tensor`].
 //!
-//! [`decode`] and [`resize`] work on all pixels of an image. [`decode_for`] is told the size that is wanted: a large JPEG
-//! is then downscaled in the DCT domain, without an IDCT at full resolution. Whatever that path declines is decoded in
-//! full. `tests/jpeg_scaling.rs` compares the two paths, `tests/decode.rs` covers formats and damaged files.
+//! [`decode`] and [`resize`] work on all pixels of an image. [`decode_for`] is told the size that is wanted: a large
+//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution. Whatever that path declines is
+//! decoded in full. `tests/jpeg_scaling.rs` compares the two paths, `tests/decode.rs` covers formats and damaged files.
 
 mod jpeg;
 mod rgb8;
@@ -55,8 +55,9 @@ pub enum Channels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
-    /// Width and height are scaled independently by an antialiasing triangle (bilinear) filter, whose support grows with
-    /// the scale. Nothing is cropped: the title at the foot of a poster and the face at its head both tell of its genre.
+    /// Width and height are scaled independently by an antialiasing triangle (bilinear) filter, whose support grows
+    /// with the scale. Nothing is cropped: the title at the foot of a poster and the face at its head both tell of its
+    /// genre.
     Stretch,
 }
 
@@ -82,8 +83,8 @@ impl InputSpec {
     }
 }
 
-/// A decoded image with its EXIF orientation, which is applied after resizing: either RGB pixels, or of a large JPEG the
-/// DCT coefficients that the wanted size needs.
+/// A decoded image with its EXIF orientation, which is applied after resizing: either RGB pixels, or of a large JPEG
+/// the DCT coefficients that the wanted size needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedImage {
     stored: Stored,
@@ -193,11 +194,11 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Rgb8Image, Error> {
     Ok(upright(decode_pixels(decoder, name)?, orientation))
 }
 
-/// Decodes an image of at most `max_pixels` that [`DecodedImage::resize`] will bring to `size` or less: the width and height
-/// in pixels of the upright image.
+/// Decodes an image of at most `max_pixels` that [`DecodedImage::resize`] will bring to `size` or less: the width and
+/// height in pixels of the upright image.
 ///
-/// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block as the
-/// size needs. All other images are decoded as by [`decode`].
+/// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block as
+/// the size needs. All other images are decoded as by [`decode`].
 ///
 /// # Errors
 /// As [`decode`].
@@ -250,8 +251,8 @@ fn damaged(error: ImageError, name: &str) -> Error {
     Error::Damaged { name: name.to_string(), reason: one_line(&error.to_string()) }
 }
 
-/// Whether a JPEG lacks its EOI (end of image) marker. The decoder would fill the missing part with grey, and grey has no
-/// genre.
+/// Whether a JPEG lacks its EOI (end of image) marker. The decoder would fill the missing part with grey, and grey has
+/// no genre.
 ///
 /// Inside a scan a byte 0xFF is always followed by 0x00 or a restart marker (ITU-T T.81, B.1.1.5), so the last EOI of a
 /// complete file comes after its last SOS (start of scan); an embedded thumbnail or a second image changes nothing.
@@ -290,8 +291,8 @@ pub fn resize(image: &Rgb8Image, width: u32, height: u32) -> Rgb8Image {
     resized
 }
 
-/// Normalises interleaved samples, `[height, width, 3]`, to the planes of an input, `[3, height, width]`: each value becomes
-/// `(value / 255 - mean) / std`.
+/// Normalises interleaved samples, `[height, width, 3]`, to the planes of an input, `[3, height, width]`: each value
+/// becomes `(value / 255 - mean) / std`.
 ///
 /// # Panics
 /// If the length of `samples` or `planes` is not [`InputSpec::len`].

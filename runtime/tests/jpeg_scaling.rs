@@ -1,4 +1,5 @@
-//! DCT-domain downscaling of JPEGs against decoding all pixels and resizing them: both must agree for every kind of file.
+//! DCT-domain downscaling of JPEGs against decoding all pixels and resizing them: both must agree for every kind of
+//! file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,9 +50,9 @@ fn jpeg(picture: &Rgb8Image, colours: ColorType, settings: impl Fn(&mut Encoder<
     bytes
 }
 
-/// Greatest mean and single difference between the two paths, in levels of 255. The decoder of all pixels rounds and clamps
-/// each to 0 to 255, which the composed matrices do not: the rounding averages out, but a bright edge that overshoots 255 is
-/// clamped by that decoder only.
+/// Greatest mean and single difference between the two paths, in levels of 255. The decoder of all pixels rounds and
+/// clamps each to 0 to 255, which the composed matrices do not: the rounding averages out, but a bright edge that
+/// overshoots 255 is clamped by that decoder only.
 const MEAN: f64 = 0.75;
 const LARGEST: u8 = 30;
 

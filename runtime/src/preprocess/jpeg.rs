@@ -1,11 +1,11 @@
 //! Downscaling in the DCT domain: a large JPEG to a small image without an IDCT at full resolution.
 //!
-//! The inverse DCT (T.81, A.3.3) and the triangle (bilinear) filter are both linear, so they are composed into one sparse
-//! matrix per axis ([`dct_resize`]). High-frequency coefficients that the filter would suppress are skipped during entropy
-//! decoding ([`plan`]), as are progressive scans that hold nothing else.
+//! The inverse DCT (T.81, A.3.3) and the triangle (bilinear) filter are both linear, so they are composed into one
+//! sparse matrix per axis ([`dct_resize`]). High-frequency coefficients that the filter would suppress are skipped
+//! during entropy decoding ([`plan`]), as are progressive scans that hold nothing else.
 //!
-//! Baseline, extended sequential and progressive files are decoded (SOF0 to SOF2) if they have Huffman coding, 8 bits per
-//! sample, and one component (grey) or three (YCbCr). All others are declined.
+//! Baseline, extended sequential and progressive files are decoded (SOF0 to SOF2) if they have Huffman coding, 8 bits
+//! per sample, and one component (grey) or three (YCbCr). All others are declined.
 
 mod coefficients;
 mod dct_resize;
@@ -51,8 +51,8 @@ impl DctImage {
         (width as u32, height as u32)
     }
 
-    /// The image resized to `width` x `height` pixels by a triangle filter. Neither should exceed the size that the file was
-    /// read for, or high frequencies are missing.
+    /// The image resized to `width` x `height` pixels by a triangle filter. Neither should exceed the size that the
+    /// file was read for, or high frequencies are missing.
     pub fn resize(&self, width: u32, height: u32) -> Rgb8Image {
         dct_resize::resize(self.0.dimensions, &self.0.components, (width, height))
     }

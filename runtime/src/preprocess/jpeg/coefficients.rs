@@ -1,4 +1,5 @@
-//! DCT coefficients of a frame: storage of the low frequencies, sequential decoding (T.81, F.2), dequantisation (A.3.4).
+//! DCT coefficients of a frame: storage of the low frequencies, sequential decoding (T.81, F.2), dequantisation
+//! (A.3.4).
 //!
 //! `dct_resize.rs` tests the coefficients of sequential files, `tests/jpeg_scaling.rs` those of every kind.
 
@@ -59,15 +60,15 @@ pub struct Component {
     pub layout: Layout,
     /// The kept coefficients, in the order of the layout: quantised until [`Component::dequantise`].
     pub coefficients: Vec<i16>,
-    /// Offset from the block's DC coefficient of each coefficient in zigzag order, or [`NOT_KEPT`]; 64 more, so that a run
-    /// of zeros past the block's end needs no check.
+    /// Offset from the block's DC coefficient of each coefficient in zigzag order, or [`NOT_KEPT`]; 64 more, so that a
+    /// run of zeros past the block's end needs no check.
     offsets: [u32; 128],
     /// One more than the zigzag index of the last coefficient that is kept.
     pub(super) kept_end: usize,
     /// The quantisation table, in zigzag order.
     quantisation: Option<[u16; 64]>,
-    /// Of a progressive frame, for each block, a bit for each coefficient in zigzag order that is not zero, those not kept
-    /// included: the bits that refinement scans hold depend on it.
+    /// Of a progressive frame, for each block, a bit for each coefficient in zigzag order that is not zero, those not
+    /// kept included: the bits that refinement scans hold depend on it.
     pub(super) nonzero: Vec<u64>,
 }
 
@@ -136,7 +137,8 @@ impl Component {
         let coefficients = &mut self.coefficients[dc_offset..];
         let (table, offsets, end) = (scan.ac_table()?, &self.offsets, self.kept_end);
         let mut next = 1;
-        // No branch on whether a coefficient is kept: it is unpredictable, and a misprediction costs more than the store.
+        // No branch on whether a coefficient is kept: it is unpredictable, and a misprediction costs more than the
+        // store.
         while next < end {
             let coefficient = bits.coefficient(table)?;
             next += usize::from(coefficient.advance);
@@ -146,8 +148,8 @@ impl Component {
         bits.skip_block(table, next)
     }
 
-    /// Stores the coefficient with an index in zigzag order of the block whose DC coefficient is at `dc_offset`, if it is
-    /// kept.
+    /// Stores the coefficient with an index in zigzag order of the block whose DC coefficient is at `dc_offset`, if it
+    /// is kept.
     #[inline(always)]
     pub(super) fn store(&mut self, dc_offset: usize, index: usize, value: i16) {
         if let Some(coefficient) = self.kept(dc_offset, index) {

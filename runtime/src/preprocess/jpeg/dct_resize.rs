@@ -2,8 +2,8 @@
 //!
 //! Let C be the coefficients of a component, `[rows, columns]`, a submatrix for each block. Its plane of the output is
 //! `D C A^T`: row y of D, `[height, rows]`, is the response of the filter of output row y to each vertical DCT basis
-//! function, and A, `[width, columns]`, the same for columns. Their rows are zero outside the few blocks under the filter.
-//! Chroma upsampling is linear, too, and part of the matrices. [`paint`] converts YCbCr to RGB.
+//! function, and A, `[width, columns]`, the same for columns. Their rows are zero outside the few blocks under the
+//! filter. Chroma upsampling is linear, too, and part of the matrices. [`paint`] converts YCbCr to RGB.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -118,8 +118,8 @@ fn paint(planes: &[Vec<Column>], colours: &mut [[[u8; STRIP]; 3]], pixels: &mut 
                 blue[y] += 1.772 * cb[x][y];
             }
         }
-        // 2^23 leaves no bits for a fraction, so that the lowest byte of the sum is the rounded value. 128 is the level shift
-        // (T.81, A.3.1).
+        // 2^23 leaves no bits for a fraction, so that the lowest byte of the sum is the rounded value. 128 is the level
+        // shift (T.81, A.3.1).
         let byte = |value: f32| ((value + 128.0).clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8;
         *colours = [red, green, blue].map(|colour| colour.map(byte));
     }
@@ -142,7 +142,8 @@ struct BandMatrix {
 impl BandMatrix {
     /// The matrix of one axis, `[outputs, blocks * kept]`: IDCT, chroma upsampling and triangle filter.
     ///
-    /// The axis has `length` pixels, a sample spans `subsampling` of them, and `kept` coefficients of each block are stored.
+    /// The axis has `length` pixels, a sample spans `subsampling` of them, and `kept` coefficients of each block are
+    /// stored.
     fn new(length: usize, outputs: usize, subsampling: usize, kept: usize) -> Self {
         let basis = dct_basis();
         let samples = length.div_ceil(subsampling);
@@ -174,8 +175,8 @@ impl BandMatrix {
     }
 }
 
-/// The triangle filter of one of `outputs` pixels: the first of `length` input pixels under it, and their weights, which sum
-/// to 1. The triangle is twice as wide as a pixel of the output.
+/// The triangle filter of one of `outputs` pixels: the first of `length` input pixels under it, and their weights,
+/// which sum to 1. The triangle is twice as wide as a pixel of the output.
 fn triangle_filter(length: usize, outputs: usize, output: usize) -> (usize, Vec<f64>) {
     let scale = length as f64 / outputs as f64;
     let centre = (output as f64 + 0.5) * scale;
@@ -191,8 +192,8 @@ fn triangle_filter(length: usize, outputs: usize, output: usize) -> (usize, Vec<
 
 /// Weights of pixels as weights of samples, the transpose of chroma upsampling: the first sample, and the weights.
 ///
-/// Factor 2 is upsampled as decoders usually do ("fancy upsampling" of libjpeg): a pixel is three quarters its own sample and
-/// one quarter the nearer neighbour. Larger factors repeat the sample.
+/// Factor 2 is upsampled as decoders usually do ("fancy upsampling" of libjpeg): a pixel is three quarters its own
+/// sample and one quarter the nearer neighbour. Larger factors repeat the sample.
 fn upsample_transposed(start: usize, weights: &[f64], subsampling: usize, samples: usize) -> (usize, Vec<f64>) {
     if subsampling == 1 {
         return (start, weights.to_vec());

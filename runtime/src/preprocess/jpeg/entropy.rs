@@ -58,7 +58,7 @@ struct MultiSymbol {
     total_bits: u8,
     /// Sum of their [`Code::advance`].
     advance: u8,
-    /// The same sum without the last code.
+    /// That sum without the last code.
     advance_before_last: u8,
 }
 
@@ -326,8 +326,8 @@ impl<'a> BitReader<'a> {
     }
 }
 
-/// The procedure EXTEND (T.81, F.2.2.1) of the first `size` bits, at most 15: those that begin with a 0 are the complement
-/// of a negative value's magnitude.
+/// The procedure EXTEND (T.81, F.2.2.1) of the first `size` bits, at most 15: those that begin with a 0 are the
+/// complement of a negative value's magnitude.
 #[inline(always)]
 fn extend(bits: u64, size: u8) -> i32 {
     let negative = !((bits as i64) >> 63);

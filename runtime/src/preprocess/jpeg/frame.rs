@@ -21,14 +21,14 @@ pub struct ComponentHeader {
     pub quantisation_table: u8,
     /// Horizontal and vertical sampling factor (H and V, 1 to 4): 8 x 8 blocks in an MCU.
     pub sampling_factors: (usize, usize),
-    /// Horizontal and vertical subsampling: the largest sampling factor of the frame divided by this component's. A sample
-    /// spans as many pixels.
+    /// Horizontal and vertical subsampling: the largest sampling factor of the frame divided by this component's. A
+    /// sample spans as many pixels.
     pub subsampling: (usize, usize),
 }
 
 impl FrameHeader {
-    /// Reads the parameters of an SOF segment. `adobe_transform` is the colour transform of an Adobe APP14 segment, 0 for
-    /// RGB.
+    /// Reads the parameters of an SOF segment. `adobe_transform` is the colour transform of an Adobe APP14 segment, 0
+    /// for RGB.
     pub fn read(parameters: &[u8], is_progressive: bool, adobe_transform: Option<u8>) -> Result<Self, Declined> {
         let (&[precision, _, _, _, _, count], rest) = parameters.split_first_chunk().ok_or(Damaged)?;
         let (height, width) = (usize::from(u16_at(parameters, 1)?), usize::from(u16_at(parameters, 3)?));

@@ -7,11 +7,11 @@ use super::frame::{ComponentHeader, FrameHeader};
 /// resizing them is faster.
 pub const MIN_SCALE: f64 = 2.5;
 
-/// Coefficients kept per side of a block for each output pixel that the side becomes. Of higher frequencies the triangle
-/// filter lets through less than 2 %: `sinc(1.75 / 2)^2`.
+/// Coefficients kept per side of a block for each output pixel that the side becomes. Of higher frequencies the
+/// triangle filter lets through less than 2 %: `sinc(1.75 / 2)^2`.
 const COEFFICIENTS_PER_PIXEL: f64 = 1.75;
 
-/// What is decoded of a frame for a wanted size.
+/// The part of a frame that is decoded for a wanted size.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
     /// MCUs across and down.

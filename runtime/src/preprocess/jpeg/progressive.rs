@@ -1,8 +1,8 @@
 //! Progressive decoding (T.81, annex G): spectral selection and successive approximation.
 //!
-//! A refinement scan holds one bit for each coefficient that is not zero, so the zeros among the coefficients that are not
-//! kept must be known as well ([`Component::nonzero`]). `tests/jpeg_scaling.rs` compares progressive files, among them one
-//! with many refinement scans, with the decoder of all pixels.
+//! A refinement scan holds one bit for each coefficient that is not zero, so the zeros among the coefficients that are
+//! not kept must be known as well ([`Component::nonzero`]). `tests/jpeg_scaling.rs` compares progressive files, among
+//! them one with many refinement scans, with the decoder of all pixels.
 
 use super::coefficients::Component;
 use super::declined::Damaged;
@@ -29,8 +29,8 @@ impl Component {
         Ok(())
     }
 
-    /// Decodes the first bits of a block's AC coefficients (T.81, G.1.2.2). `eob_run` counts the blocks that follow without
-    /// any.
+    /// Decodes the first bits of a block's AC coefficients (T.81, G.1.2.2). `eob_run` counts the blocks that follow
+    /// without any.
     #[inline(always)]
     pub fn decode_ac(
         &mut self,
