@@ -156,7 +156,7 @@ pub fn thumbnail(picture: &DecodedImage) -> Vec<u8> {
         encoder.set_sampling_factor(SamplingFactor::F_2_2);
         encoder.set_optimized_huffman_tables(true);
         encoder
-            .encode(&small, small.width() as u16, small.height() as u16, ColorType::Rgb)
+            .encode(small.as_raw(), small.width() as u16, small.height() as u16, ColorType::Rgb)
             .expect("a small RGB picture can be encoded into memory");
         if jpeg.len() <= THUMBNAIL_BYTES {
             break;
@@ -268,11 +268,10 @@ fn digest(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use image::RgbImage;
+    use serde_json::Value;
 
     use super::*;
-    use image::Rgb;
-    use serde_json::Value;
+    use crate::preprocess::Rgb8Image;
 
     const HEADER: Header =
         Header { library: "Films", genres: &[], model: "poster-genres.onnx", operating_point: "balanced" };
@@ -302,13 +301,13 @@ mod tests {
     }
 
     /// A picture with edges, gradients and grain, as a poster has.
-    fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
+    fn picture(width: u32, height: u32, seed: u32) -> Rgb8Image {
+        Rgb8Image::from_fn(width, height, |x, y| {
             let grain = (x * 7919 + y * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 29;
             let letters = if y > height * 3 / 4 && (x / 9 + y / 13) % 2 == 0 { 90 } else { 0 };
             let value =
                 |offset: u32| (((x + 17 * seed * offset) % 400) / 4 + y * offset / 40 % 60 + letters + grain) as u8;
-            Rgb([value(1), value(2), value(3)])
+            [value(1), value(2), value(3)]
         })
     }
 

@@ -139,7 +139,7 @@ fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
     let hashes: Vec<_> = posters
         .par_iter()
         .progress_with(bar.clone())
-        .map(|labelled| preprocess::open(&labelled.path).map(|picture| duplicates::hash(&picture)))
+        .map(|labelled| preprocess::open(&labelled.path).map(duplicates::hash))
         .collect();
     bar.finish_and_clear();
     let read = posters.into_iter().zip(hashes).filter_map(|(poster, hash)| match hash {

@@ -112,7 +112,7 @@ fn write(posters: &[LabelledPoster], input: &InputSpec, folder: &Path, path: &Pa
             .collect();
         for picture in pictures {
             decoded.push(u8::from(picture.is_some()));
-            file.write_all(&picture.map_or_else(|| vec![0; input.len()], image::RgbImage::into_raw))?;
+            file.write_all(&picture.map_or_else(|| vec![0; input.len()], preprocess::Rgb8Image::into_raw))?;
         }
     }
     bar.finish_and_clear();
