@@ -1,14 +1,14 @@
 //! MobileNetV2 inference kernels: fused inverted residual blocks on SIMD GEMM and depthwise convolutions, batch size 1.
 //!
 //! The network is that of Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018, with the
-//! classifier head that `train` gives it. Feature maps are NHWC, `[height, width, channels]`: a pointwise convolution is a
-//! GEMM without any rearrangement, and a depthwise convolution is vectorised along the channels. Each inverted residual
-//! block is fused (expand, depthwise, project) over strips of rows that fit in the L2 cache, so the six times larger
-//! expanded feature map is never materialised. The stem is folded into the first block by im2col.
+//! classifier head that `train` gives it. Feature maps are NHWC, `[height, width, channels]`: a pointwise convolution
+//! is a GEMM without any rearrangement, and a depthwise convolution is vectorised along the channels. Each inverted
+//! residual block is fused (expand, depthwise, project) over strips of rows that fit in the L2 cache, so the six times
+//! larger expanded feature map is never materialised. The stem is folded into the first block by im2col.
 //!
 //! | module | content |
 //! |---|---|
-//! | `isa`, `simd`, `multiply_add` | CPU detection and dispatch, vector loads and stores, multiply-add per weight type |
+//! | `isa`, `simd`, `multiply_add` | CPU detection and dispatch, loads and stores, multiply-add per weight type |
 //! | `float16`, `weights`, `conv` | f16 and bf16 conversions, weights and layers as ONNX has them |
 //! | `pack`, `gemm`, `depthwise`, `im2col`, `pooling` | the layers |
 //! | `block`, `head` | inverted residual block, classifier head |
@@ -56,7 +56,8 @@ impl MobileNet {
         self.head.classifier.bias.len()
     }
 
-    /// The probability of each class, `[classes]`, for an image `planes`, `[3, height, width]`, of `size` height and width.
+    /// The probability of each class, `[classes]`, for an image `planes`, `[3, height, width]`, of `size` height and
+    /// width.
     ///
     /// # Panics
     /// As [`Backbone::pooled_features`].
@@ -76,8 +77,8 @@ pub struct Backbone {
 }
 
 thread_local! {
-    /// Buffers that each thread keeps between images: to have the system map fresh pages takes longer than to run a small
-    /// backbone.
+    /// Buffers that each thread keeps between images: to have the system map fresh pages takes longer than to run a
+    /// small backbone.
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
@@ -91,8 +92,9 @@ struct Buffers {
 impl Backbone {
     /// Assembles a backbone and packs its last convolution.
     ///
-    /// `stem`: pads (top, left, bottom, right) and stride of the stem. `blocks`: the inverted residual blocks; the first
-    /// one's expansion is the stem itself, with weights `[channels, 3, 3, 3]`. `last`: the last pointwise convolution.
+    /// `stem`: pads (top, left, bottom, right) and stride of the stem. `blocks`: the inverted residual blocks; the
+    /// first one's expansion is the stem itself, with weights `[channels, 3, 3, 3]`. `last`: the last pointwise
+    /// convolution.
     pub fn new(isa: Isa, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
         let inputs = last.weight.count() / last.bias.len();
         let last = Pointwise::new(isa, last, [inputs, last.bias.len()]);

@@ -1,7 +1,8 @@
 //! ONNX model files: the subset of the protobuf schema that is read, for metadata and for graphs of the native kernels.
 //!
-//! Messages and fields have the names and tags of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>, without the suffix
-//! `Proto`; the decoder skips all other fields. Tensor data is not copied: `raw_data` is a slice of the file's buffer.
+//! Messages and fields have the names and tags of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>, without the
+//! suffix `Proto`; the decoder skips all other fields. Tensor data is not copied: `raw_data` is a slice of the file's
+//! buffer.
 
 use prost::Message;
 use prost::bytes::Bytes;

@@ -1,7 +1,8 @@
-//! Fused inverted residual block of MobileNetV2: expand (1 x 1), depthwise (3 x 3) and project (1 x 1) over L2-sized strips.
+//! Fused inverted residual block of MobileNetV2: expand (1 x 1), depthwise (3 x 3), project (1 x 1) over strips in L2.
 //!
-//! A strip is a few rows of the expanded feature map, so that the whole of it, six times the size of the block's input, is
-//! never materialised. Rows that two strips share (the depthwise kernel is three rows high) are kept, not recomputed.
+//! A strip is a few rows of the expanded feature map, so that the whole of it, six times the size of the block's input,
+//! is never materialised. Rows that two strips share (the depthwise kernel is three rows high) are kept, not
+//! recomputed.
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -14,8 +15,8 @@ use super::isa::Isa;
 use super::pooling::add_channel_sums;
 use super::scratch::{scratch_slice, scratch_slice_aligned};
 
-/// Bytes of a strip of the expanded feature map. It fits in the L2 cache of small processors beside weights and outputs:
-/// a Raspberry Pi 4 has 1 MiB for four cores, a Raspberry Pi 5 has 512 KiB per core.
+/// Bytes of a strip of the expanded feature map. It fits in the L2 cache of small processors beside weights and
+/// outputs: a Raspberry Pi 4 has 1 MiB for four cores, a Raspberry Pi 5 has 512 KiB per core.
 const STRIP_BYTES: usize = 256 << 10;
 
 /// `project(depthwise(expand(x)))`, plus `x` if the block is residual.
@@ -97,8 +98,9 @@ impl Block {
 
     /// Runs the block, strip by strip, for an expanded feature map of `height` by `width` pixels.
     ///
-    /// The output, NHWC `[output height, output width, outputs]`, is written to the beginning of `y`, which grows if needed.
-    /// A tapped block appends the global average of its expanded feature map, `[expanded channels]`, to `pooled`.
+    /// The output, NHWC `[output height, output width, outputs]`, is written to the beginning of `y`, which grows if
+    /// needed. A tapped block appends the global average of its expanded feature map, `[expanded channels]`, to
+    /// `pooled`.
     pub fn run(
         &self,
         input: &Input,
@@ -126,8 +128,8 @@ impl Block {
         channel_sums.clear();
         channel_sums.resize(channels, 0.0);
 
-        // Row 0 is the first row of the zero padding above the feature map. The rows `present` lie in `expanded`, from its
-        // beginning.
+        // Row 0 is the first row of the zero padding above the feature map. The rows `present` lie in `expanded`, from
+        // its beginning.
         let mut present = 0..0;
         for begin in (0..output_height).step_by(strip_rows) {
             let count = strip_rows.min(output_height - begin);

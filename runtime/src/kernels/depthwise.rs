@@ -78,8 +78,8 @@ impl WithSimd for Row<'_> {
 }
 
 impl Row<'_> {
-    /// Slides the kernel along the row for one vector of channels after the other: its nine weights stay in registers, and
-    /// so do the input columns that neighbouring outputs share.
+    /// Slides the kernel along the row for one vector of channels after the other: its nine weights stay in registers,
+    /// and so do the input columns that neighbouring outputs share.
     #[inline(always)]
     fn with_stride<S: Simd, const STRIDE: usize>(self, simd: S) {
         let Depthwise { channels, weights, bias, clip, .. } = self.layer;

@@ -1,7 +1,6 @@
 //! Conversions of 16-bit floats: IEEE f16 to f32, and f32 to bf16 with round-to-nearest-even.
 //!
-//! They are written as integer operations without branches, which the compiler vectorises; the crate `half` goes through
-//! function calls where the target has no F16C.
+//! Both are branch-free, so that the compiler vectorises loops over them on every processor, with or without F16C.
 
 /// Two bf16 in 32 bits: the first in the lower half, the second in the upper half. A bf16 is the upper half of an f32.
 pub type Bf16Pair = u32;

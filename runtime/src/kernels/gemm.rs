@@ -2,8 +2,8 @@
 //!
 //! The micro-kernel keeps a tile of MR pixels by NR output channels in registers (MR = 12, or 6 where there are only 16
 //! registers; NR = two vectors) while it runs along the input channels: Goto and van de Geijn, "Anatomy of
-//! high-performance matrix multiplication", 2008. The weights are packed once into NR-wide panels, of which one stays in the
-//! L1 cache while all pixels pass by. The pixels are read in place: a tile's inputs are MR contiguous runs.
+//! high-performance matrix multiplication", 2008. The weights are packed once into NR-wide panels, of which one stays
+//! in the L1 cache while all pixels pass by. The pixels are read in place: a tile's inputs are MR contiguous runs.
 
 use std::array::from_fn;
 
@@ -138,8 +138,8 @@ impl WithSimd for F16Gemm<'_> {
     }
 }
 
-/// Rounds pixels `x`, `[pixels, inputs]`, to bf16 pairs `y`, `[pixels, inputs / 2]`; an odd number of inputs is padded with
-/// zero.
+/// Rounds pixels `x`, `[pixels, inputs]`, to bf16 pairs `y`, `[pixels, inputs / 2]`; an odd number of inputs is padded
+/// with zero.
 struct RoundInputs<'a> {
     x: &'a [f32],
     inputs: usize,
@@ -242,8 +242,8 @@ impl<K: MultiplyAdd<W>, W> Panel<'_, '_, K, W> {
         }
     }
 
-    /// The micro-kernel: bias plus dot products of `MR` pixels from `pixel` on with the panel's first `VECTORS` vectors of
-    /// output channels, all in registers.
+    /// The micro-kernel: bias plus dot products of `MR` pixels from `pixel` on with the panel's first `VECTORS` vectors
+    /// of output channels, all in registers.
     #[expect(clippy::needless_range_loop, reason = "the loops index several arrays, and unroll only as ranges")]
     #[inline(always)]
     fn accumulate<const MR: usize, const VECTORS: usize>(&self, pixel: usize) -> [[Vector<K, W>; VECTORS]; MR] {
@@ -267,7 +267,8 @@ impl<K: MultiplyAdd<W>, W> Panel<'_, '_, K, W> {
         sums
     }
 
-    /// Clamps the sums of `MR` pixels from `pixel` on, adds the residual, and writes as many output channels as there are.
+    /// Clamps the sums of `MR` pixels from `pixel` on, adds the residual, and writes as many output channels as there
+    /// are.
     #[inline(always)]
     fn write<const MR: usize, const VECTORS: usize>(&mut self, sums: [[Vector<K, W>; VECTORS]; MR], pixel: usize) {
         let simd = self.kernel.simd();

@@ -55,8 +55,8 @@ mod x86 {
 
     /// Zero-sized token: AVX512-BF16 was detected, and pulp's AVX-512 vectors ([`V4`]) are in use.
     ///
-    /// It enables `vdpbf16ps`, a dot product of bf16 pairs with f32 accumulation: two multiply-adds per 32-bit lane. The
-    /// private fields make detection the only way to obtain one.
+    /// It enables `vdpbf16ps`, a dot product of bf16 pairs with f32 accumulation: two multiply-adds per 32-bit lane.
+    /// The private fields make detection the only way to obtain one.
     #[derive(Clone, Copy, Debug)]
     pub struct Avx512Bf16 {
         v4: V4,
@@ -66,8 +66,8 @@ mod x86 {
     impl Avx512Bf16 {
         /// Detects AVX512-BF16 beside the vectors `arch`.
         ///
-        /// `V4` asks for more features than bf16 does (avx512cd, bmi, lzcnt …). A virtual machine may mask one of those, so
-        /// that `arch` is only AVX2 although the bf16 features are all there.
+        /// `V4` asks for more features than bf16 does (avx512cd, bmi, lzcnt …). A virtual machine may mask one of
+        /// those, so that `arch` is only AVX2 although the bf16 features are all there.
         pub fn detect(arch: Arch) -> Option<Self> {
             Self::combine(arch, Features::try_new()).map(|(v4, features)| Self { v4, features })
         }
@@ -136,8 +136,8 @@ mod other {
     }
 }
 
-/// Runs `work` with the widest vectors of `arch`: AVX-512, AVX2 or NEON; else with vectors of four f32, which every x86-64
-/// processor has (SSE2).
+/// Runs `work` with the widest vectors of `arch`: AVX-512, AVX2 or NEON; else with vectors of four f32, which every
+/// x86-64 processor has (SSE2).
 pub fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
     match arch {
         Arch::Scalar => Simd::vectorize(Scalar128b, work),

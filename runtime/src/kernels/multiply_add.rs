@@ -1,6 +1,7 @@
 //! Vector multiply-add with f32, f16 or bf16 weights: one implementation per weight type and instruction set.
 //!
-//! The receiver is the proof that the instructions exist: pulp's SIMD tokens for f32 and f16, [`Avx512Bf16`] for bf16 pairs.
+//! The receiver is the proof that the instructions exist: pulp's SIMD tokens for f32 and f16, [`Avx512Bf16`] for bf16
+//! pairs.
 
 #[cfg(target_arch = "x86_64")]
 use std::any::Any;

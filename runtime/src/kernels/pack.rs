@@ -67,7 +67,8 @@ fn pack<B: Copy + Default, W: Copy + Default>(
     packed
 }
 
-/// Packs a matrix `[rows, row_len]` as bf16 pairs, `[panels, pairs, nr]`; the result is `None` if a weight is not a bf16.
+/// Packs a matrix `[rows, row_len]` as bf16 pairs, `[panels, pairs, nr]`; the result is `None` if a weight is not a
+/// bf16.
 struct PackBf16<'a> {
     weight: &'a Weights<'a>,
     rows: usize,

@@ -1,4 +1,4 @@
-//! Global average pooling, in two steps: channel sums over any number of pixels, then division by their count.
+//! Global average pooling: per-channel sums of NHWC pixels, a strip at a time; the caller divides by the pixel count.
 
 use pulp::{Arch, Simd, WithSimd};
 

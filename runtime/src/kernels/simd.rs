@@ -2,8 +2,8 @@
 
 use pulp::Simd;
 
-/// `a * b + c` in each lane. Processors without fused multiply-add round twice, since to emulate it would take a function
-/// call.
+/// `a * b + c` in each lane. Processors without fused multiply-add round twice, since to emulate it would take a
+/// function call.
 #[inline(always)]
 pub fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
     if S::IS_SCALAR || cfg!(target_arch = "x86_64") && S::F32_LANES == 4 {

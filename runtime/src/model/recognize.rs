@@ -1,8 +1,8 @@
-//! Recognition of ONNX graphs that the native kernels run: a pattern matcher for MobileNetV2 as `train export` writes it.
+//! Pattern matcher that recognises an ONNX graph of a MobileNetV2, as `train export` writes it, and loads the kernels.
 //!
-//! The matcher follows the graph from its input to its output, node by node, and gives up at the first operator, attribute
-//! or shape that the kernels do not implement. Every node has to be consumed by the end, so that nothing of a graph is
-//! ignored.
+//! The matcher follows the graph from its input to its output, node by node, and gives up at the first operator,
+//! attribute or shape that the kernels do not implement. Every node has to be consumed by the end, so that nothing of a
+//! graph is ignored.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,10 +16,10 @@ const FLOAT16: i32 = 10;
 
 /// Loads a graph into the MobileNetV2 kernels, packed for `isa`; `None` if the graph is anything else.
 ///
-/// The backbone is a 3 x 3 convolution of the input (the stem), inverted residual blocks, and a pointwise convolution. The
-/// head gets the global averages of some blocks' expanded feature maps and of the last convolution, concatenated: shift,
-/// scale, and two dense layers with a ReLU between them and a sigmoid behind. Weights are f16, cast to f32 in the graph, or
-/// f32.
+/// The backbone is a 3 x 3 convolution of the input (the stem), inverted residual blocks, and a pointwise convolution.
+/// The head gets the global averages of some blocks' expanded feature maps and of the last convolution, concatenated:
+/// shift, scale, and two dense layers with a ReLU between them and a sigmoid behind. Weights are f16, cast to f32 in
+/// the graph, or f32.
 pub fn mobilenet(graph: &Graph, isa: Isa) -> Option<MobileNet> {
     let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else { return None };
     let mut matcher = PatternMatcher::new(graph, isa);
@@ -227,7 +227,8 @@ impl<'a> PatternMatcher<'a> {
         node.output.first()
     }
 
-    /// Matches the reshape of a value to `[batch, len]`, with the batch size taken from the shape of the network's input.
+    /// Matches the reshape of a value to `[batch, len]`, with the batch size taken from the shape of the network's
+    /// input.
     fn flatten(&mut self, input: &str, value: &str, len: usize) -> Option<&'a String> {
         let shape = self.consume(input, "Shape")?;
         let batch = self.consume(shape.output.first()?, "Gather")?;
@@ -245,7 +246,8 @@ impl<'a> PatternMatcher<'a> {
         if is_supported { reshape.output.first() } else { None }
     }
 
-    /// Matches a binary operator between a value `[batch, len]` and a constant row `[1, len]`; returns the row and the output.
+    /// Matches a binary operator between a value `[batch, len]` and a constant row `[1, len]`; returns the row and the
+    /// output.
     fn with_row(&mut self, value: &str, op_type: &str, len: usize) -> Option<(Vec<f32>, &'a String)> {
         let node = self.consume(value, op_type)?;
         let [first, second] = node.input.as_slice() else { return None };
