@@ -13,7 +13,7 @@ pub enum Weights<'a> {
 
 impl Weights<'_> {
     /// Number of elements.
-    pub fn count(&self) -> usize {
+    pub fn count(self) -> usize {
         match self {
             Self::F32(weights) => weights.len(),
             Self::F16(weights) => weights.len(),
@@ -21,7 +21,7 @@ impl Weights<'_> {
     }
 
     /// All elements as f32; exact.
-    pub fn to_f32(&self) -> Vec<f32> {
+    pub fn to_f32(self) -> Vec<f32> {
         match self {
             Self::F32(weights) => weights.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             Self::F16(weights) => weights.iter().map(|bytes| f16_bytes_to_f32(*bytes)).collect(),
