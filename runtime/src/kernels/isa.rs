@@ -162,9 +162,11 @@ pub fn lanes(arch: Arch) -> usize {
 /// Every instruction set that this machine can run, with and without bf16.
 #[cfg(test)]
 pub fn every_isa() -> Vec<Isa> {
-    let mut archs = vec![Arch::Scalar, Arch::new()];
     #[cfg(target_arch = "x86_64")]
-    archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
-    let exact = archs.into_iter().map(|arch| Isa { arch, bf16: None });
+    let avx2 = pulp::x86::V3::try_new().map(Arch::V3);
+    #[cfg(not(target_arch = "x86_64"))]
+    let avx2 = None;
+    let archs = [Arch::Scalar, Arch::new()].into_iter().chain(avx2);
+    let exact = archs.map(|arch| Isa { arch, bf16: None });
     exact.chain([Isa::detect()]).collect()
 }
