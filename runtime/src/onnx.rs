@@ -1,11 +1,13 @@
-//! The parts of an ONNX file that are read without tract: a model's metadata, and its graph to look for a network that
-//! this crate runs itself. The numbers of tensors are not copied, they stay the bytes of the file.
+//! ONNX model files: the subset of the protobuf schema that is read, for metadata and for graphs of the native kernels.
 //!
-//! Names and numbers of fields are those of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+//! Messages and fields have the names and tags of <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>, without the
+//! suffix `Proto`; the decoder skips all other fields. Tensor data is not copied: `raw_data` is a slice of the file's
+//! buffer.
 
 use prost::Message;
 use prost::bytes::Bytes;
 
+/// `ModelProto`: a graph and its metadata.
 #[derive(Clone, PartialEq, Message)]
 pub struct Model {
     #[prost(message, optional, tag = "7")]
@@ -14,6 +16,7 @@ pub struct Model {
     pub metadata_props: Vec<Property>,
 }
 
+/// `StringStringEntryProto`: one entry of the metadata.
 #[derive(Clone, PartialEq, Message)]
 pub struct Property {
     #[prost(string, tag = "1")]
@@ -22,6 +25,7 @@ pub struct Property {
     pub value: String,
 }
 
+/// `GraphProto`: nodes in topological order, and the constants (`initializer`) that they read.
 #[derive(Clone, PartialEq, Message)]
 pub struct Graph {
     #[prost(message, repeated, tag = "1")]
@@ -34,13 +38,14 @@ pub struct Graph {
     pub output: Vec<Value>,
 }
 
-/// An input or output of the graph.
+/// `ValueInfoProto`: an input or output of the graph.
 #[derive(Clone, PartialEq, Message)]
 pub struct Value {
     #[prost(string, tag = "1")]
     pub name: String,
 }
 
+/// `NodeProto`: one operator; inputs and outputs are names of values.
 #[derive(Clone, PartialEq, Message)]
 pub struct Node {
     #[prost(string, repeated, tag = "1")]
@@ -53,6 +58,7 @@ pub struct Node {
     pub attribute: Vec<Attribute>,
 }
 
+/// `AttributeProto`: an integer, a string or a list of integers.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attribute {
     #[prost(string, tag = "1")]
@@ -65,6 +71,7 @@ pub struct Attribute {
     pub ints: Vec<i64>,
 }
 
+/// `TensorProto`: a constant, with its elements in `raw_data`, little-endian and row-major.
 #[derive(Clone, PartialEq, Message)]
 pub struct Tensor {
     #[prost(int64, repeated, tag = "1")]
