@@ -150,8 +150,9 @@ impl State {
     /// If the disk is full.
     pub fn add(&self, found: &[Found]) -> Result<(), StateError> {
         self.with(|sqlite| {
-            sqlite.execute_batch("SAVEPOINT adding")?;
-            let mut insert = sqlite.prepare_cached("INSERT INTO found VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+            // Rolled back when it is dropped without a commit.
+            let savepoint = sqlite.savepoint()?;
+            let mut insert = savepoint.prepare_cached("INSERT INTO found VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
             for found in found {
                 let Found { ordinal, size, mtime, title, is_alone, .. } = found;
                 let video = found.video.as_deref().map(path_bytes);
@@ -169,7 +170,8 @@ impl State {
                     is_alone
                 ])?;
             }
-            sqlite.execute_batch("RELEASE adding")
+            drop(insert);
+            savepoint.commit()
         })
     }
 
@@ -286,10 +288,10 @@ impl State {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
         // A thread that panicked while it held the lock left SQLite in order: every statement is whole.
-        let connection: MutexGuard<Connection> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(|source| StateError::Sqlite { path: self.path.clone(), source })
+        let mut connection: MutexGuard<Connection> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection).map_err(|source| StateError::Sqlite { path: self.path.clone(), source })
     }
 }
 
@@ -411,6 +413,25 @@ mod tests {
         drop(state);
         assert_eq!(State::open(&path, true).unwrap().recall(b"hash a", "m").unwrap(), None);
         assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
+    }
+
+    #[test]
+    fn posters_are_added_all_or_none_and_what_follows_is_still_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        for is_persistent in [true, false] {
+            let state = State::open(&path, is_persistent).unwrap();
+            // The third repeats an ordinal, which is the primary key.
+            let error = state.add(&[poster(1, "a", 5), poster(2, "b", 5), poster(1, "c", 5)]).unwrap_err();
+            assert!(error.to_string().contains("UNIQUE constraint failed"), "{error}");
+            assert_eq!(state.found().unwrap(), 0, "a part was added");
+            assert_eq!(state.with(|sqlite| Ok(sqlite.is_autocommit())).unwrap(), is_persistent, "a savepoint is open");
+            state.add(&[poster(1, "a", 5)]).unwrap();
+            state.record(&poster(1, "a", 5), b"hash a", "m", &some(0.5)).unwrap();
+            drop(state);
+            let state = State::open(&path, true).unwrap();
+            assert!(state.recall(b"hash a", "m").unwrap().is_some(), "the result was lost with the open savepoint");
+        }
     }
 
     #[test]
