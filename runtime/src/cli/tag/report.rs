@@ -179,7 +179,7 @@ impl<'a> Report<'a> {
                     // Posters come folder by folder, so that each is swept once.
                     let folder = path.parent();
                     if self.swept.as_deref() != folder {
-                        atomic_file::sweep(path);
+                        atomic_file::remove_stale_temp_files(path);
                         self.swept = folder.map(Path::to_path_buf);
                     }
                 }

@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
             // A bad path should fail in the first second, not after the work.
             for path in [&args.jsonl, &args.csv, &args.html].into_iter().flatten() {
                 AtomicFile::create(path).with_context(|| not_written(path))?;
-                atomic_file::sweep(path);
+                atomic_file::remove_stale_temp_files(path);
             }
         }
         let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE)), !args.dry_run)?;
