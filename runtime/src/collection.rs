@@ -12,4 +12,5 @@ pub mod results;
 pub mod scan;
 pub mod state;
 pub mod tag;
+pub mod thumbnail;
 pub mod watch;

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::gallery;
 use super::scan::{Item, ScanError};
 use super::state::{Found, State, StateError, Verdict};
+use super::thumbnail;
 use crate::preprocess;
 use crate::{Error, Model};
 
@@ -160,7 +160,7 @@ fn one(found: &Found, state: &State, model: &Model, options: Options) -> Result<
     let mut lasting = true;
     // Large enough for the model and for the gallery.
     let input = &model.card().input;
-    let size = (input.width.max(gallery::THUMBNAIL.0), input.height.max(gallery::THUMBNAIL.1));
+    let size = (input.width.max(thumbnail::SIZE.0), input.height.max(thumbnail::SIZE.1));
     let picture = guarded(&name, || {
         preprocess::decode_for(&bytes, &name, options.max_pixels, size).map_err(|error| {
             lasting = !matches!(error, Error::TooLarge { .. });
@@ -172,7 +172,7 @@ fn one(found: &Found, state: &State, model: &Model, options: Options) -> Result<
     }
     let verdict = picture.and_then(|picture| {
         guarded(&name, || {
-            let thumbnail = gallery::thumbnail(&picture);
+            let thumbnail = thumbnail::thumbnail(&picture);
             let probabilities = model.classify_image(picture).map_err(|error| error.to_string())?.into_probabilities();
             Ok(Verdict { probabilities, thumbnail })
         })
