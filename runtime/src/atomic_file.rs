@@ -12,8 +12,8 @@ const TEMP_PREFIX: &str = ".unfinished-";
 /// Suffix of the names of temporary files.
 const TEMP_SUFFIX: &str = ".part";
 
-/// A temporary file that will replace a target file. It lies in the target's folder under a unique name, and is locked, so
-/// that [`remove_stale_temp_files`] can tell it from the file of a process that was killed. Dropping it without
+/// A temporary file that will replace a target file. It lies in the target's folder under a unique name, and is locked,
+/// so that [`remove_stale_temp_files`] can tell it from the file of a process that was killed. Dropping it without
 /// [`finish`](Self::finish) removes it and leaves the target unchanged.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -22,7 +22,8 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Creates a temporary file beside the target. If `path` is a symbolic link, the target is the file that it leads to.
+    /// Creates a temporary file beside the target. If `path` is a symbolic link, the target is the file that it leads
+    /// to.
     ///
     /// # Errors
     /// If the folder does not exist or cannot be written, or `path` is a folder.
@@ -41,8 +42,8 @@ impl AtomicFile {
         Ok(Self { target, file: BufWriter::new(file) })
     }
 
-    /// Renames the temporary file to the target, with the target's permissions, and returns whether the content has changed.
-    /// A target of the same content is not touched.
+    /// Renames the temporary file to the target, with the target's permissions, and returns whether the content has
+    /// changed. A target of the same content is not touched.
     ///
     /// # Errors
     /// If the file cannot be written, flushed to the disk or renamed; then the target is unchanged.
@@ -180,7 +181,12 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(Config { cases: 64, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() })]
+        #![proptest_config(Config {
+            cases: 64,
+            rng_seed: RngSeed::Fixed(7),
+            failure_persistence: None,
+            ..Config::default()
+        })]
 
         /// Contents on both sides of the buffer's size, old and new equal but for at most one byte.
         #[test]

@@ -352,7 +352,8 @@ fn error_messages_are_one_line_with_one_cause() {
             arguments: &["--state", &no_folder],
             status: 2,
             line: &format!(
-                "{no_folder}: cannot be used to remember what is done (unable to open database file: {no_folder}); {advice}"
+                "{no_folder}: cannot be used to remember what is done \
+                 (unable to open database file: {no_folder}); {advice}"
             ),
         },
         Case {

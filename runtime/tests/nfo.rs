@@ -331,8 +331,8 @@ fn undo_takes_only_what_is_proven_to_be_ours() {
         },
         Case {
             what: "an editor indented the file anew",
-            file: "<movie>\r\n\t<!-- poster-genres added=\"A\" -->\r\n\t<genre>A</genre>\r\n\t<!-- /poster-genres -->\r\n\
-                   \t<year>1</year>\r\n</movie>",
+            file: "<movie>\r\n\t<!-- poster-genres added=\"A\" -->\r\n\t<genre>A</genre>\r\n\
+                   \t<!-- /poster-genres -->\r\n\t<year>1</year>\r\n</movie>",
             undone: "<movie>\r\n\t<year>1</year>\r\n</movie>",
         },
         Case {

@@ -178,16 +178,11 @@ fn exit_status_and_message() {
         /// Standard error, whole.
         message: &'a str,
     }
+    let nowhere = "error: nowhere: cannot be read; name a library's folder: No such file or directory (os error 2)\n";
     let cases = [
-        Case {
-            arguments: &["nowhere"],
-            message: "error: nowhere: cannot be read; name a library's folder: No such file or directory (os error 2)\n",
-        },
+        Case { arguments: &["nowhere"], message: nowhere },
         // The former name of --debounce.
-        Case {
-            arguments: &["nowhere", "--settle", "1"],
-            message: "error: nowhere: cannot be read; name a library's folder: No such file or directory (os error 2)\n",
-        },
+        Case { arguments: &["nowhere", "--settle", "1"], message: nowhere },
         Case {
             arguments: &["nowhere", "--debounce", "90000"],
             message: "error: invalid value '90000' for '--debounce <SECONDS>': 90000 is not in 0..=86400\n\n\

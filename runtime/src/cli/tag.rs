@@ -16,7 +16,8 @@ pub use session::Session;
 
 /// Classify every poster of a folder of films and series
 ///
-/// Prints the genres of each poster, unless an option names a file to write. A later run reads only new and changed posters.
+/// Prints the genres of each poster, unless an option names a file to write. A later run reads only new and changed
+/// posters.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Folder of the collection, or a single image

@@ -33,7 +33,8 @@ pub struct Args {
     debounce: u64,
 
     /// Scan at this interval instead of waiting for notifications of the system [default: 60 if there are none]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=DAY), help_heading = "Watching")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=DAY))]
+    #[arg(help_heading = "Watching")]
     poll: Option<u64>,
 }
 

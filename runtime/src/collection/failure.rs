@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why there is no prediction for a poster. The other posters of the pass are not affected. Each message names the file.
+/// Why there is no prediction for a poster. The other posters of the pass are not affected. Each message names the
+/// file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PosterFailure {
@@ -12,7 +13,12 @@ pub enum PosterFailure {
     #[error(transparent)]
     Classify(#[from] crate::Error),
     /// The file is larger than [`MAX_FILE_BYTES`](super::tag::MAX_FILE_BYTES).
-    #[error("{}: is {} MB large, more than the limit of {}; scale it down first", path.display(), bytes >> 20, limit >> 20)]
+    #[error(
+        "{}: is {} MB large, more than the limit of {}; scale it down first",
+        path.display(),
+        bytes >> 20,
+        limit >> 20
+    )]
     FileTooLarge {
         /// Path of the image file.
         path: PathBuf,

@@ -2,12 +2,12 @@
 //!
 //! The page is a single file that works offline. Its sources lie beside this file: `gallery.html` (the template),
 //! `gallery.css` and `gallery.js` (filters, order, virtual scrolling). The posters follow as JSON in
-//! `<script type="application/json">` elements, which browsers do not execute ([data blocks] of the HTML standard); each
-//! poster's line has its thumbnail as a base64 JPEG.
+//! `<script type="application/json">` elements, which browsers do not execute ([data blocks] of the HTML standard);
+//! each poster's line has its thumbnail as a base64 JPEG.
 //!
 //! Titles and paths come from file names and are not trusted. JSON has `<` as `\u003c`, so that no text can end its
-//! element; the script sets text, never markup; and the page's [Content Security Policy] allows that one script, known by
-//! its hash, and no request.
+//! element; the script sets text, never markup; and the page's [Content Security Policy] allows that one script, known
+//! by its hash, and no request.
 //!
 //! [data blocks]: https://html.spec.whatwg.org/multipage/scripting.html#data-block
 //! [Content Security Policy]: https://www.w3.org/TR/CSP3/
@@ -22,7 +22,8 @@ use quick_xml::escape::escape;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// Posters in one script element. The browser parses an element in one go, so that one element must not hold all posters.
+/// Posters in one script element. The browser parses an element in one go, so that one element must not hold all
+/// posters.
 const CHUNK: usize = 250;
 
 const PAGE: &str = include_str!("gallery.html");
@@ -129,8 +130,8 @@ impl<W: Write> Gallery<W> {
 /// The address of a poster for a page in `folder`: relative if both share a folder below the root, so that they can be
 /// moved together, else a `file:` address.
 ///
-/// Every byte but the unreserved characters of RFC 3986 (2.3) is percent-encoded, those that are not UTF-8, too. `..` is
-/// resolved by its text, as browsers do with addresses; of a path in which `..` follows a symbolic link give the
+/// Every byte but the unreserved characters of RFC 3986 (2.3) is percent-encoded, those that are not UTF-8, too. `..`
+/// is resolved by its text, as browsers do with addresses; of a path in which `..` follows a symbolic link give the
 /// canonical form.
 pub fn href(folder: &Path, poster: &Path) -> String {
     let (folder, poster) = (absolute(folder), absolute(poster));

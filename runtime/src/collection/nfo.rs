@@ -1,7 +1,8 @@
-//! NFO files: adds genres to the XML metadata that Kodi, Jellyfin, Emby, Radarr and tinyMediaManager keep beside a film.
+//! NFO files: adds genres to the XML metadata that Kodi, Jellyfin, Emby, Radarr and tinyMediaManager keep beside a
+//! film.
 //!
-//! [`add`] writes one `<genre>` for each genre that a file lacks and leaves every other byte as it is; [`undo`] restores
-//! the previous file, byte for byte. Added genres stand between two comments, of which the first lists them:
+//! [`add`] writes one `<genre>` for each genre that a file lacks and leaves every other byte as it is; [`undo`]
+//! restores the previous file, byte for byte. Added genres stand between two comments, of which the first lists them:
 //!
 //! ```xml
 //! <movie>
@@ -19,9 +20,10 @@
 //! [`undo`] then keeps all genres. It also keeps what a person has changed between the comments.
 //!
 //! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both. Only elements directly
-//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>, <https://kodi.wiki/view/NFO_files/Combination>,
-//! <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's `MediaBrowser.XbmcMetadata` (`BaseNfoParser`,
-//! `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and `NfoFile`.
+//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>,
+//! <https://kodi.wiki/view/NFO_files/Combination>, <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's
+//! `MediaBrowser.XbmcMetadata` (`BaseNfoParser`, `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and
+//! `NfoFile`.
 
 mod document;
 mod mark;
@@ -62,8 +64,8 @@ impl Root {
 
 /// The content of a new NFO file besides its genres.
 ///
-/// Kodi does not ask its scraper about a film with an NFO file (`FULL_NFO`): if the NFO file has no title, neither has the
-/// film.
+/// Kodi does not ask its scraper about a film with an NFO file (`FULL_NFO`): if the NFO file has no title, neither has
+/// the film.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewNfo {
     /// The root element: film or series.
@@ -140,8 +142,8 @@ pub enum NfoError {
 /// Adds those of `genres` that a file lacks, behind its last genre or at the end of its root, in its own line endings,
 /// indentation and encoding. What an earlier call added is renewed; no genres at all are the same as [`undo`].
 ///
-/// With `replace`, each existing genre is replaced by a comment that keeps it. A program that rewrites the file drops these
-/// comments, and a person's genres with them.
+/// With `replace`, each existing genre is replaced by a comment that keeps it. A program that rewrites the file drops
+/// these comments, and a person's genres with them.
 ///
 /// `path` is used in messages only.
 ///
@@ -228,10 +230,10 @@ pub enum NfoLocation<'a> {
 /// Paths of the NFO files of a film or series: all that exist, or the one to create.
 ///
 /// A film with a folder to itself may have two. Jellyfin reads `movie.nfo` before `<video>.nfo` (`MovieNfoSaver`; older
-/// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on, and
-/// otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them read and
-/// Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have `VIDEO_TS/VIDEO_TS.nfo` and
-/// `BDMV/index.nfo`. A series has `tvshow.nfo`.
+/// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on,
+/// and otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them
+/// read and Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have
+/// `VIDEO_TS/VIDEO_TS.nfo` and `BDMV/index.nfo`. A series has `tvshow.nfo`.
 pub fn nfo_paths(location: NfoLocation) -> Vec<PathBuf> {
     let (names, new) = match location {
         NfoLocation::SharedFolder { video } => (Vec::new(), video.with_extension("nfo")),
@@ -326,8 +328,8 @@ fn mark_of(node: &Node) -> Option<Mark> {
     }
 }
 
-/// The genre elements behind an opening comment that it lists, each once. Without a closing comment there are none, since
-/// nothing proves which genres were added.
+/// The genre elements behind an opening comment that it lists, each once. Without a closing comment there are none,
+/// since nothing proves which genres were added.
 fn added<'a>(nodes: &'a [Node], text: &str, mut listed: Vec<String>) -> impl Iterator<Item = &'a Node> {
     let end = nodes.iter().position(|node| matches!(mark_of(node), Some(Mark::End | Mark::Added { .. })));
     let inside = match end {

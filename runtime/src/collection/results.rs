@@ -1,7 +1,7 @@
 //! Results of a pass: JSON Lines, CSV, the HTML gallery, sidecar files, and changes of NFO files.
 //!
-//! JSON Lines, CSV and the gallery hold every classified poster of the collection. They are written atomically, and only if
-//! their content has changed.
+//! JSON Lines, CSV and the gallery hold every classified poster of the collection. They are written atomically, and
+//! only if their content has changed.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -241,8 +241,8 @@ pub enum NfoAction {
     Undo,
 }
 
-/// The NFO files of a poster's film or series, and the change that each needs. Nothing is written. There are no NFO files if
-/// the film's video is elsewhere.
+/// The NFO files of a poster's film or series, and the change that each needs. Nothing is written. There are no NFO
+/// files if the film's video is elsewhere.
 pub fn nfo_changes(
     action: NfoAction,
     tagger: Tagger,

@@ -1,8 +1,8 @@
 //! Directory scan: finds for each film and series the one poster that Jellyfin, Kodi or Plex would show.
 //!
-//! Folders are visited one after the other, in the byte order of their names. Memory is bounded by the largest folder and the
-//! number of folders that are still to be visited. [`poster_selection`](super::poster_selection) chooses the posters of a
-//! folder, [`naming`] parses names.
+//! Folders are visited one after the other, in the byte order of their names. Memory is bounded by the largest folder
+//! and the number of folders that are still to be visited. [`poster_selection`](super::poster_selection) chooses the
+//! posters of a folder, [`naming`] parses names.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -156,9 +156,9 @@ pub enum ScanError {
 /// Scans a collection: the folder `root`, or the single image `root`.
 ///
 /// Posters come folder by folder, in the order of the names' bytes; the same library gives the same items. A symbolic
-/// link to a file is treated as the file. A link to a folder is followed unless the folder is visited anyway, so that neither
-/// loops nor two paths to a folder repeat anything; of two links to a folder outside the collection the first is followed.
-/// Unreadable files and folders are errors among the items. Images are not opened.
+/// link to a file is treated as the file. A link to a folder is followed unless the folder is visited anyway, so that
+/// neither loops nor two paths to a folder repeat anything; of two links to a folder outside the collection the first
+/// is followed. Unreadable files and folders are errors among the items. Images are not opened.
 pub fn scan<'a>(root: &Path, options: &'a ScanOptions) -> Scan<'a> {
     let mut scan =
         Scan { root: root.to_path_buf(), options, waiting: Vec::new(), found: VecDeque::new(), trees: HashSet::new() };

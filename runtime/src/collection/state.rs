@@ -1,13 +1,13 @@
-//! The state file: an SQLite cache of predictions, so that a run reads only posters that are new or changed, and a run that
-//! was killed resumes.
+//! The state file: an SQLite cache of predictions, so that a run reads only posters that are new or changed, and a run
+//! that was killed resumes.
 //!
-//! A poster is *known* to a model if the cache has a result (a prediction, or why there is none) for the poster's path, size
-//! and modification time and for the model's fingerprint.
+//! A poster is *known* to a model if the cache has a result (a prediction, or why there is none) for the poster's path,
+//! size and modification time and for the model's fingerprint.
 //!
-//! SQLite commits every finished poster in a transaction of its own, needs no memory however large the collection is, and
-//! can be inspected with any SQLite client. Table `known` is the cache, with a row for each path that was ever read; the rows
-//! of deleted posters stay, because a renamed poster is recognised by its hash. The temporary table `scan` lists the posters
-//! of the current pass.
+//! SQLite commits every finished poster in a transaction of its own, needs no memory however large the collection is,
+//! and can be inspected with any SQLite client. Table `known` is the cache, with a row for each path that was ever
+//! read; the rows of deleted posters stay, because a renamed poster is recognised by its hash. The temporary table
+//! `scan` lists the posters of the current pass.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,8 @@ const TABLES: &str = "
         kind INTEGER NOT NULL, title TEXT NOT NULL, year INTEGER, video BLOB, has_own_folder INTEGER NOT NULL
     ) STRICT;";
 
-const SCAN_COLUMNS: &str = "scan.ordinal, scan.path, scan.size, scan.mtime, scan.kind, scan.title, scan.year, scan.video, \
-                            scan.has_own_folder";
+const SCAN_COLUMNS: &str = "scan.ordinal, scan.path, scan.size, scan.mtime, scan.kind, scan.title, scan.year, \
+                            scan.video, scan.has_own_folder";
 
 /// Joins the cached results of model `?1` to the posters of the scan that have not changed since.
 const IS_CURRENT: &str = "known.path = scan.path AND known.size = scan.size AND known.mtime = scan.mtime \
@@ -122,8 +122,8 @@ impl State {
     /// created either), and all new results are lost when the `State` is dropped.
     ///
     /// # Errors
-    /// [`StateError::Sqlite`] if SQLite fails or another run uses the file, [`StateError::Foreign`] if it is not a state file
-    /// of this version.
+    /// [`StateError::Sqlite`] if SQLite fails or another run uses the file, [`StateError::Foreign`] if it is not a
+    /// state file of this version.
     pub fn open(path: &Path, persistent: bool) -> Result<Self, StateError> {
         let sqlite = |cause| StateError::Sqlite { path: path.to_path_buf(), cause };
         let in_memory = !persistent && !path.exists();
@@ -170,8 +170,8 @@ impl State {
     /// If SQLite fails, or an ordinal is in the scan already.
     pub fn add(&self, posters: &[ScannedPoster]) -> Result<(), StateError> {
         self.with(|sqlite| {
-            // A savepoint and no transaction: if the state is not persistent, a transaction is open already. It is rolled
-            // back when it is dropped without a commit.
+            // A savepoint and no transaction: if the state is not persistent, a transaction is open already. It is
+            // rolled back when it is dropped without a commit.
             let savepoint = sqlite.savepoint()?;
             let mut insert =
                 savepoint.prepare_cached("INSERT INTO scan VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
@@ -205,7 +205,8 @@ impl State {
         self.with(|sqlite| sqlite.query_row(&query, [model], |row| row.get(0)))
     }
 
-    /// The first `limit` posters behind the ordinal `after` that are not known to the model; with `all`, known ones, too.
+    /// The first `limit` posters behind the ordinal `after` that are not known to the model; with `all`, known ones,
+    /// too.
     ///
     /// # Errors
     /// If SQLite fails.
@@ -226,7 +227,8 @@ impl State {
         })
     }
 
-    /// The posters in the scan that are not known to the model and were modified after `since`, in nanoseconds since 1970.
+    /// The posters in the scan that are not known to the model and were modified after `since`, in nanoseconds since
+    /// 1970.
     ///
     /// # Errors
     /// If SQLite fails.

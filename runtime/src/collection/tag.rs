@@ -104,9 +104,9 @@ pub fn record_scan(
     state.add(&batch)
 }
 
-/// Classifies the posters of the scan that the state file does not know, and caches each result at once. Calls `progress`
-/// after each poster, from any thread of `pool`. Once `interrupted` is set, the posters in progress are finished and the
-/// function returns. The model is compiled for the first poster that can be decoded.
+/// Classifies the posters of the scan that the state file does not know, and caches each result at once. Calls
+/// `progress` after each poster, from any thread of `pool`. Once `interrupted` is set, the posters in progress are
+/// finished and the function returns. The model is compiled for the first poster that can be decoded.
 ///
 /// # Errors
 /// If the state file or the model cannot be used.
@@ -194,8 +194,8 @@ fn classify_poster(
 
 thread_local! { static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) } }
 
-/// Whether a panic of this thread is caught by [`classify_unknown`] and becomes [`PosterFailure::Panicked`]. A program's
-/// panic hook can stay silent then, because the poster's failure is reported anyway.
+/// Whether a panic of this thread is caught by [`classify_unknown`] and becomes [`PosterFailure::Panicked`]. A
+/// program's panic hook can stay silent then, because the poster's failure is reported anyway.
 pub fn catches_panics() -> bool {
     CATCHES_PANICS.get()
 }

@@ -13,8 +13,8 @@ const MAX_BYTES: usize = 3_000;
 /// JPEG qualities to try, best first; the last is taken even if the file is too large.
 const QUALITIES: [u8; 5] = [75, 65, 55, 45, 35];
 
-/// Encodes a thumbnail as JPEG. It fits into [`SIZE`], keeps the aspect ratio, is never larger than the poster, and rarely
-/// exceeds 3 KB.
+/// Encodes a thumbnail as JPEG. It fits into [`SIZE`], keeps the aspect ratio, is never larger than the poster, and
+/// rarely exceeds 3 KB.
 ///
 /// # Panics
 /// If the image has no pixels.

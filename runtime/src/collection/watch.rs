@@ -1,7 +1,7 @@
 //! Watching a collection: file system notifications, and a debouncer for files that are still being written.
 //!
-//! Notifications only say that the next pass is due, not which files changed: a pass over a collection whose posters are
-//! all cached takes a fraction of a second.
+//! Notifications only say that the next pass is due, not which files changed: a pass over a collection whose posters
+//! are all cached takes a fraction of a second.
 
 use std::collections::HashMap;
 use std::mem;
@@ -22,8 +22,8 @@ const QUIET_PERIOD: Duration = Duration::from_secs(1);
 /// Time after the first notification when a pass is due at the latest, however many notifications follow.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Magic numbers (`linux/magic.h`) of file systems that other machines write to without a notification here: NFS, CIFS, SMB,
-/// FUSE (rclone, sshfs, virtiofs; local ones cannot be told apart), 9p, Ceph, AFS.
+/// Magic numbers (`linux/magic.h`) of file systems that other machines write to without a notification here: NFS, CIFS,
+/// SMB, FUSE (rclone, sshfs, virtiofs; local ones cannot be told apart), 9p, Ceph, AFS.
 #[cfg(target_os = "linux")]
 const REMOTE: [u32; 8] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 
@@ -56,8 +56,8 @@ pub enum WatchError {
     },
 }
 
-/// Sends a message to `wake` whenever something below the folder may have changed, until the returned watcher is dropped.
-/// Hidden files are ignored: programs, this one included, write their state and temporary files to them.
+/// Sends a message to `wake` whenever something below the folder may have changed, until the returned watcher is
+/// dropped. Hidden files are ignored: programs, this one included, write their state and temporary files to them.
 ///
 /// # Errors
 /// See [`WatchError`].
@@ -95,8 +95,8 @@ fn is_change(event: &Event, root: &Path) -> bool {
     !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || !event.paths.iter().all(is_hidden))
 }
 
-/// Waits for a notification, at most for `timeout`, and then for the end of the burst: until there was none for a second, or
-/// ten seconds have passed. Returns at once if `stopped` is set; whoever sets it must send a message, too.
+/// Waits for a notification, at most for `timeout`, and then for the end of the burst: until there was none for a
+/// second, or ten seconds have passed. Returns at once if `stopped` is set; whoever sets it must send a message, too.
 pub fn wait(woken: &Receiver<()>, timeout: Duration, stopped: &AtomicBool) {
     let is_running = || !stopped.load(Ordering::Relaxed);
     if is_running() && woken.recv_timeout(timeout).is_ok() {
@@ -124,10 +124,11 @@ impl Debouncer {
         self.delay
     }
 
-    /// Removes from the scan the posters that are not known and may still be being written. Returns whether there are any.
+    /// Removes from the scan the posters that are not known and may still be being written. Returns whether there are
+    /// any.
     ///
-    /// A poster is accepted if its modification time lies far enough back, or if it has not changed from pass to pass for
-    /// long enough: the clock of a network share may be ahead of this machine's.
+    /// A poster is accepted if its modification time lies far enough back, or if it has not changed from pass to pass
+    /// for long enough: the clock of a network share may be ahead of this machine's.
     ///
     /// # Errors
     /// If the state file cannot be used.

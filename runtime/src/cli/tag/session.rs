@@ -43,8 +43,8 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens the model and the state file, and checks that result files can be written. Setting `interrupted` ends a pass
-    /// early.
+    /// Opens the model and the state file, and checks that result files can be written. Setting `interrupted` ends a
+    /// pass early.
     ///
     /// # Errors
     /// If the model, the collection, the state file or a result file cannot be used.
@@ -87,8 +87,8 @@ impl<'a> Session<'a> {
     }
 
     /// Classifies new and changed posters and writes the results. Returns `None`, and writes no results, if it was
-    /// interrupted. With a `debouncer`, posters that may still be being written are deferred to a later pass, and messages
-    /// of the previous pass are not printed again.
+    /// interrupted. With a `debouncer`, posters that may still be being written are deferred to a later pass, and
+    /// messages of the previous pass are not printed again.
     ///
     /// # Errors
     /// If the collection, the state file or a result file cannot be used.
@@ -126,8 +126,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Checks that a collection can be read, and returns its folder, or the folder of a single image. A network share that is
-/// not mounted must not pass for an empty collection.
+/// Checks that a collection can be read, and returns its folder, or the folder of a single image. A network share that
+/// is not mounted must not pass for an empty collection.
 fn readable(library: &Path) -> Result<&Path> {
     let failed = || format!("{}: cannot be read; name a library's folder", library.display());
     if fs::metadata(library).with_context(failed)?.is_dir() {

@@ -46,7 +46,8 @@ impl Encoding {
         let has_bom = bytes.starts_with(&[0xEF, 0xBB, 0xBF]);
         let declared = if has_bom { String::new() } else { declared_encoding(&by_number) };
         match declared.as_str() {
-            // A declaration that can be read without a byte order mark is not UTF-16, whatever .NET's StringWriter says.
+            // A declaration that can be read without a byte order mark is not UTF-16, whatever .NET's StringWriter
+            // says.
             "" | "utf-8" | "utf8" | "utf-16" => match std::str::from_utf8(bytes) {
                 Ok(text) => Ok((Self::Utf8, text.to_string())),
                 Err(error) => {
