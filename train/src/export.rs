@@ -1,6 +1,5 @@
-//! From a trained network to one ONNX file, and the proof that both are the same.
+//! ONNX export of a trained network with its model card, and the parity check of burn, tract and the runtime on that file.
 
-mod encoding;
 mod graph;
 mod names;
 
@@ -13,84 +12,91 @@ use prost::Message;
 use rayon::prelude::*;
 use runtime::ModelOptions;
 use runtime::model::card::Card;
+use runtime::onnx;
 use runtime::preprocess::{self, InputSpec};
-use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::prelude::Framework;
 
 use crate::data::PosterSet;
 use crate::data::augment::mirror;
 use crate::fit;
 use crate::model::Model;
 
-/// Posters that burn and tract must agree on.
-pub const GATE_POSTERS: usize = 256;
+/// The number of inputs of the parity check.
+pub const PARITY_POSTERS: usize = 256;
 
-/// The most that a probability may differ between burn and what runs the file.
+/// The largest difference of a probability between burn and an engine that runs the file with 32-bit arithmetic.
 pub const TOLERANCE: f32 = 1e-4;
 
-/// The most that it may differ where the runtime rounds the inputs of products to bfloat16, on processors that multiply these.
-pub const ROUNDED_TOLERANCE: f32 = 2e-2;
+/// The largest difference of a probability between burn and the runtime with bfloat16 products (AVX512-BF16).
+pub const BF16_TOLERANCE: f32 = 2e-2;
 
 /// The ONNX file of a network: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
 /// and the card.
 ///
-/// Tensors and nodes get the names of the module tree in place of numbers, and what the exporter had to write in several
-/// nodes becomes one again. Tensors of at least `halved` weights, if that is given, are stored as 16-bit floats.
+/// Tensors and nodes are named after the module tree, and ReLU6 is one node. With `f16_min_size`, tensors of at least that
+/// many values are stored as 16-bit floats.
 ///
-/// The network is consumed: capturing it leaves the running statistics of its batch normalisation, which clones share, on
-/// the exporter's own device.
+/// The network is consumed: the exporter moves the running statistics of its batch normalisation, which clones share, to a
+/// device of its own.
 ///
 /// # Errors
 /// If the network has an operation that cannot be exported, or the card is not consistent.
-pub fn to_onnx(model: Model, card: &Card, halved: Option<usize>) -> Result<Vec<u8>> {
-    let (height, width) = (card.input.height as usize, card.input.width as usize);
-    let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
-    let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
-    let raw = OnnxExporter::new()
-        .export_dynamic(&model, sample(2), sample(3), &[ExportInput::new(axes)], |model: &Model, posters: Tensor<4>| {
-            sigmoid(model.forward(posters))
-        })
-        .map_err(|error| anyhow!("the network cannot be exported: {error}"))?;
-
-    let mut proto: ModelProto = onnx().proto_model_for_read(&mut raw.as_bytes())?;
+pub fn to_onnx(model: Model, card: &Card, f16_min_size: Option<usize>) -> Result<Vec<u8>> {
+    let raw = burn_export(&model, [card.input.height as usize, card.input.width as usize])?;
+    let mut proto = onnx::Model::decode(raw.as_slice())?;
     proto.producer_name = "poster-genres".into();
     proto.producer_version = env!("CARGO_PKG_VERSION").into();
     proto.doc_string = card.description.clone();
     let graph = proto.graph.as_mut().context("the exporter made no graph")?;
-    graph::join_clips(graph);
+    graph::fuse_relu6(graph);
     names::rename(graph)?;
-    if let Some(size) = halved {
-        graph::halve_weights(graph, size);
+    if let Some(min_size) = f16_min_size {
+        graph::store_as_f16(graph, min_size);
     }
     proto.metadata_props.clear();
-    let mut bytes = encoding::unpacked(&proto.encode_to_vec())?;
+    let mut bytes = proto.encode_to_vec();
     card.append_to(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What the gate found.
+/// The graph as burn-onnx writes it, from posters `[batch, 3, height, width]` to probabilities `[batch, G]`.
+fn burn_export(model: &Model, [height, width]: [usize; 2]) -> Result<Vec<u8>> {
+    let sample = |batch| Tensor::<4>::zeros([batch, 3, height, width], &Device::flex());
+    let axes = [AxisSpec::dynamic("batch"), AxisSpec::Static, AxisSpec::Static, AxisSpec::Static];
+    let raw = OnnxExporter::new()
+        .export_dynamic(model, sample(2), sample(3), &[ExportInput::new(axes)], |model: &Model, posters: Tensor<4>| {
+            sigmoid(model.forward(posters))
+        })
+        .map_err(|error| anyhow!("the network cannot be exported: {error}"))?;
+    Ok(raw.into_bytes())
+}
+
+/// The result of a parity check.
 pub struct Parity {
-    /// Posters compared.
+    /// The number of inputs compared.
     pub posters: usize,
-    /// The largest difference of a probability.
+    /// The largest difference of a probability with 32-bit arithmetic.
     pub largest: f32,
 }
 
-/// Proves that an ONNX file is the network: over [`GATE_POSTERS`] inputs every probability of tract, and of the runtime that
-/// has code of its own for some graphs, agrees to [`TOLERANCE`], the genres at the first operating point are the same, and a
-/// batch of three gives what three batches of one do. As it runs on this processor the runtime agrees to
-/// [`ROUNDED_TOLERANCE`]. Where the sets hold fewer posters, mirrored ones make up the number.
+/// Checks on [`PARITY_POSTERS`] inputs that an ONNX file gives what the network gives in burn:
+///
+/// * every probability of tract, and of the runtime without bfloat16, is within [`TOLERANCE`];
+/// * the genres at the first operating point are the same;
+/// * every probability of the runtime with this processor's fastest kernels is within [`BF16_TOLERANCE`];
+/// * a batch of three gives what three batches of one give, within [`TOLERANCE`].
+///
+/// Where the sets hold fewer posters, mirrored ones make up the number.
 ///
 /// # Errors
 /// If the file cannot be run or differs from the network, or if there are too few posters.
-pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Parity> {
+pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Parity> {
     let network = ModelOptions::new().bf16(false).from_bytes(bytes, "the exported model")?;
     let input = &network.card().input;
-    let inputs = gate_inputs(sets, input);
+    let inputs = parity_inputs(sets, input);
     ensure!(
-        inputs.len() >= GATE_POSTERS,
-        "only {} posters to compare burn and tract on; {GATE_POSTERS} are needed, name more with --gate",
+        inputs.len() >= PARITY_POSTERS,
+        "only {} posters to compare burn and tract on; {PARITY_POSTERS} are needed, name more with --gate",
         inputs.len()
     );
 
@@ -99,22 +105,22 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
         .chunks(32)
         .flat_map(|chunk| fit::probabilities(&fit::forward(model, chunk.len(), chunk.concat(), input)))
         .collect();
-    let one = plan(bytes, 1, input)?;
-    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| one(input)).collect::<TractResult<_>>()?;
+    let run = plan(bytes, 1, input)?;
+    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
     let runtime: Vec<Vec<f32>> =
         inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
     let point = &network.card().operating_points[0];
     let mut largest = 0.0_f32;
-    for (who, found) in [("tract", &tract), ("the runtime", &runtime)] {
+    for (engine, found) in [("tract", &tract), ("the runtime", &runtime)] {
         for (poster, (burn, found)) in burn.chunks(genres).zip(found).enumerate() {
             let difference = difference(burn, found);
             ensure!(
                 difference <= TOLERANCE,
-                "poster {poster}: burn and {who} differ by {difference}, more than {TOLERANCE}"
+                "poster {poster}: burn and {engine} differ by {difference}, more than {TOLERANCE}"
             );
             ensure!(
                 point.decide(burn) == point.decide(found),
-                "poster {poster}: burn and {who} decide for other genres"
+                "poster {poster}: burn and {engine} decide for other genres"
             );
             largest = largest.max(difference);
         }
@@ -123,10 +129,10 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
     let fastest = ModelOptions::new().from_bytes(bytes, "the exported model")?;
     let rounded: Vec<Vec<f32>> =
         inputs.par_iter().map(|input| fastest.probabilities(input)).collect::<Result<_, _>>()?;
-    let apart = difference(&burn, &rounded.concat());
+    let largest_bf16 = difference(&burn, &rounded.concat());
     ensure!(
-        apart <= ROUNDED_TOLERANCE,
-        "burn and the runtime with 16-bit products differ by {apart}, more than {ROUNDED_TOLERANCE}"
+        largest_bf16 <= BF16_TOLERANCE,
+        "burn and the runtime with bfloat16 products differ by {largest_bf16}, more than {BF16_TOLERANCE}"
     );
 
     let three = plan(bytes, 3, input)?(&inputs[..3].concat())?;
@@ -137,15 +143,16 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
 
 /// The largest difference between two lists of probabilities of the same length.
 fn difference(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, worse)
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
-/// The larger of two differences. `max` would pass over a NaN, which must not pass for agreement.
-fn worse(largest: f32, difference: f32) -> f32 {
+/// The larger of two differences. `f32::max` ignores a NaN, which must not pass for agreement.
+fn larger(largest: f32, difference: f32) -> f32 {
     if difference > largest || difference.is_nan() { difference } else { largest }
 }
 
-fn gate_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
+/// The first [`PARITY_POSTERS`] of the posters and then their mirror images, each `[3, height, width]`.
+fn parity_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
     let planes = |pixels: &[u8]| {
         let mut planes = vec![0.0; input.len()];
         preprocess::normalise(pixels, input, &mut planes);
@@ -158,13 +165,13 @@ fn gate_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
         mirror(&mut pixels, input.width as usize);
         planes(&pixels)
     });
-    plain.chain(mirrored).take(GATE_POSTERS).collect()
+    plain.chain(mirrored).take(PARITY_POSTERS).collect()
 }
 
-/// What tract makes of batches of so many posters.
+/// A function that runs the file in tract on `[batch, 3, height, width]`.
 fn plan(bytes: &[u8], batch: usize, input: &InputSpec) -> TractResult<impl Fn(&[f32]) -> TractResult<Vec<f32>>> {
     let shape = [batch, 3, input.height as usize, input.width as usize];
-    let plan = onnx()
+    let plan = tract_onnx::onnx()
         .model_for_read(&mut &*bytes)?
         .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?
         .into_optimized()?
@@ -173,4 +180,79 @@ fn plan(bytes: &[u8], batch: usize, input: &InputSpec) -> TractResult<impl Fn(&[
         let output = plan.run(tvec!(tract_onnx::prelude::Tensor::from_shape(&shape, inputs)?.into_tvalue()))?;
         Ok(output[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use runtime::OperatingPoint;
+    use runtime::model::card::Training;
+    use tract_onnx::pb::ModelProto;
+
+    use super::*;
+    use crate::model::{Architecture, exported};
+
+    /// What burn-onnx writes for a network, as [`to_onnx`] asks for it.
+    fn raw(architecture: Architecture) -> Vec<u8> {
+        let model = Model::new(architecture, 2, &Device::flex());
+        burn_export(&model, [64, 48]).unwrap()
+    }
+
+    #[test]
+    fn no_field_of_the_exporter_is_lost() {
+        for architecture in Architecture::ALL {
+            let raw = raw(architecture);
+            let kept = onnx::Model::decode(&raw[..]).unwrap().encode_to_vec();
+            // tract's types hold the whole of ONNX's schema.
+            let (expected, found) = (ModelProto::decode(&raw[..]).unwrap(), ModelProto::decode(&kept[..]).unwrap());
+            assert!(found == expected, "{architecture}: a field is lost");
+            assert!(expected.ir_version > 0 && !expected.opset_import.is_empty());
+            let graph = expected.graph.unwrap();
+            assert!(graph.input[0].r#type.is_some() && !graph.initializer.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_exported_network_is_read_back_under_old_and_new_names() {
+        let device = Device::flex();
+        for architecture in Architecture::ALL {
+            let mut model = Model::new(architecture, 2, &device);
+            model.init_output_bias(&[0.25, -1.0]);
+            let (architecture_name, posters) = (architecture.to_string(), Tensor::<4>::ones([1, 3, 64, 48], &device));
+            let expected = model.forward(posters.clone()).into_data().try_to_vec::<f32>().unwrap();
+            let point = OperatingPoint { name: "balanced".into(), thresholds: vec![0.5; 2] };
+            let card = Card {
+                name: "test".into(),
+                description: "A test.".into(),
+                genres: vec!["Drama".into(), "Western".into()],
+                input: InputSpec::rgb(48, 64),
+                operating_points: vec![point],
+                training: Training {
+                    architecture: architecture_name,
+                    data: BTreeMap::new(),
+                    settings: serde_json::Value::Null,
+                },
+                figures: BTreeMap::new(),
+            };
+            let bytes = to_onnx(model, &card, None).unwrap();
+            let mut old = onnx::Model::decode(&bytes[..]).unwrap();
+            for tensor in &mut old.graph.as_mut().unwrap().initializer {
+                tensor.name = tensor.name.replace("classifier.", "genres.");
+            }
+            for (what, bytes) in [("new", bytes), ("old", old.encode_to_vec())] {
+                let file = tempfile::NamedTempFile::with_suffix(".onnx").unwrap();
+                std::fs::write(file.path(), bytes).unwrap();
+                let (read, _) = exported::read(file.path()).unwrap();
+                let found = read.forward(posters.clone()).into_data().try_to_vec::<f32>().unwrap();
+                assert_eq!(found, expected, "{architecture}, {what} names");
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_no_agreement() {
+        assert!(difference(&[0.5, f32::NAN, 0.1], &[0.5, 0.5, 0.4]).is_nan());
+        assert_eq!(difference(&[0.5, 0.25], &[0.25, 0.375]), 0.25);
+    }
 }
