@@ -96,7 +96,7 @@ pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Res
     let inputs = parity_inputs(sets, input);
     ensure!(
         inputs.len() >= PARITY_POSTERS,
-        "only {} posters to compare burn and tract on; {PARITY_POSTERS} are needed, name more with --gate",
+        "only {} posters to compare burn and tract on; {PARITY_POSTERS} are needed, name more with --parity-data",
         inputs.len()
     );
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::model::{Architecture, exported};
 
-    /// What burn-onnx writes for a network, as [`to_onnx`] asks for it.
+    /// The bytes that burn-onnx writes for a network with random weights.
     fn raw(architecture: Architecture) -> Vec<u8> {
         let model = Model::new(architecture, 2, &Device::flex());
         burn_export(&model, [64, 48]).unwrap()
@@ -221,7 +221,8 @@ mod tests {
             model.init_output_bias(&[0.25, -1.0]);
             let (architecture_name, posters) = (architecture.to_string(), Tensor::<4>::ones([1, 3, 64, 48], &device));
             let expected = model.forward(posters.clone()).into_data().try_to_vec::<f32>().unwrap();
-            let point = OperatingPoint { name: "balanced".into(), thresholds: vec![0.5; 2] };
+            let point =
+                OperatingPoint { name: "balanced".into(), description: String::new(), thresholds: vec![0.5; 2] };
             let card = Card {
                 name: "test".into(),
                 description: "A test.".into(),

@@ -29,7 +29,7 @@ pub struct Args {
 
     /// CSV files of posters to compare burn and tract on [default: those that the run validates on, then those it
     /// learned from]
-    #[arg(long, value_name = "CSV[=FOLDER]", num_args = 1..)]
+    #[arg(long, value_name = "CSV[=FOLDER]", num_args = 1.., alias = "parity-data")]
     gate: Vec<Source>,
 
     #[command(flatten)]

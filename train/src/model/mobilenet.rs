@@ -394,7 +394,7 @@ mod tests {
     #[cfg(feature = "libtorch")]
     #[test]
     fn gradients_on_libtorch_agree_with_flex() {
-        #[expect(deprecated, reason = "burn has no other constructor of a CPU device for libtorch")]
+        #[expect(deprecated, reason = "burn deprecates its libtorch backend, which `fit --device libtorch` offers")]
         let [flex, libtorch] = [Device::flex(), Device::libtorch()].map(Device::autodiff);
         let network = network(0.35, &flex);
         let moved = MobileNetConfig::new(5).with_width(0.35).with_dropout([0.0; 2]).init(&libtorch);

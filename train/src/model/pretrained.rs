@@ -124,8 +124,8 @@ fn floats(data: TensorData) -> Vec<f32> {
 
 /// Names of a convolution and of its batch normalisation in torchvision's network.
 fn torchvision(name: &str) -> (String, String) {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts[..] {
+    let path: Vec<&str> = name.split('.').collect();
+    match path[..] {
         ["stem", _] => ("features.0.0".into(), "features.0.1".into()),
         ["blocks", block, layer] => {
             let block: usize = block.parse().expect("a block has a number");

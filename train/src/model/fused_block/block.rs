@@ -114,8 +114,8 @@ impl<'a> Block<'a> {
         add_rows(d_depthwise_out, d_depthwise_bias);
         d_expanded.clear();
         for means in d_means.chunks_exact(channels) {
-            let part = channels as f32 / expanded_len as f32;
-            let row: Vec<f32> = means.iter().map(|gradient| gradient * part).collect();
+            let share = channels as f32 / expanded_len as f32;
+            let row: Vec<f32> = means.iter().map(|gradient| gradient * share).collect();
             extend_with_row(d_expanded, &row, expanded_len);
         }
         d_expanded.resize(expanded.len(), 0.0);
