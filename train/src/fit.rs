@@ -103,10 +103,10 @@ fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &
             if genres == train.genres {
                 return Ok(model.try_load_record(other.into_record())?);
             }
-            model = model.load_all_but_genres(other)?;
+            model = model.load_except_classifier(other)?;
         }
         Some(Start::Trunk(weights)) => {
-            model.load_trunk(&weights)?;
+            model.load_backbone(&weights)?;
             let pass = Pass {
                 input: settings.input.clone(),
                 batch_size: EVALUATION_BATCH,
@@ -116,10 +116,10 @@ fn start(mut model: Model, settings: &Settings, train: &Arc<PosterSet>, prior: &
             };
             let batches = Batches::new(train, &pass).take(STANDARD_POSTERS / EVALUATION_BATCH);
             let device = model.device();
-            model.standardise(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &device)));
+            model.standardize_features(batches.map(|batch| inputs(batch.len, batch.inputs, &settings.input, &device)));
         }
     }
-    model.start_from(&prior.log_odds());
+    model.init_output_bias(&prior.log_odds());
     Ok(model)
 }
 
@@ -133,7 +133,8 @@ fn frozen_features(
 ) -> Result<[Option<Arc<Features>>; 2]> {
     let extract = |len, planes| {
         let posters = inputs(len, planes, &settings.input, &model.device());
-        model.frozen(posters, settings.freeze).into_data().try_to_vec::<f32>().expect("features are f32")
+        let mobilenet = model.as_mobilenet().expect("only a mobilenet has blocks to freeze");
+        mobilenet.frozen_features(posters, settings.freeze).into_data().try_to_vec::<f32>().expect("features are f32")
     };
     let looking = Pass {
         input: settings.input.clone(),
@@ -259,14 +260,15 @@ fn one_epoch(
         };
         let logits = if pass.features.is_some() {
             let size = [settings.input.height, settings.input.width].map(|side| side as usize);
-            model.forward_from(rows(batch.inputs), settings.freeze, size)
+            let mobilenet = model.as_mobilenet().expect("only a mobilenet has blocks to freeze");
+            mobilenet.forward_from(rows(batch.inputs), settings.freeze, size)
         } else {
             model.forward_fast(inputs(batch.len, batch.inputs, &settings.input, &device), settings.freeze)
         };
         let loss = settings.loss.of(logits, labels, prior);
         let gradients = GradientsParams::from_grads(loss.backward(), model);
         total_loss += f64::from(loss.into_scalar::<f32>());
-        let rates = model.rates(learning_rate, settings.trunk_rate);
+        let rates = model.learning_rates(learning_rate, settings.trunk_rate);
         *model = optimizer.step(rates, model.clone(), gradients);
         *average = blend(average.clone(), &model.valid(), settings.average, done * steps + step);
         bar.inc(1);
@@ -314,7 +316,8 @@ fn logits_from(model: &Model, features: &Features, posters: usize, settings: &Se
         let rows = chunk.iter().flat_map(|poster| features.get(*poster, 0)).collect::<Vec<f32>>();
         let shape = [chunk.len(), rows.len() / chunk.len()];
         let rows = Tensor::from_data(TensorData::new(rows, shape), &model.device());
-        model.forward_from(rows, settings.freeze, size).into_data().try_to_vec::<f32>().expect("logits are f32")
+        let mobilenet = model.as_mobilenet().expect("only a mobilenet has blocks to freeze");
+        mobilenet.forward_from(rows, settings.freeze, size).into_data().try_to_vec::<f32>().expect("logits are f32")
     });
     logits.collect()
 }

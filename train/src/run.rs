@@ -252,9 +252,9 @@ impl Run {
     pub fn calibrated(&self, device: &Device) -> Result<(Model, State)> {
         let (model, state) = self.best(device)?;
         let Calibration { scales, narrowed, halved } = self.calibration()?;
-        let model = model.scaled(&scales);
-        let model = if narrowed { model.narrowed() } else { model };
-        Ok((if let Some(size) = halved { model.halved(size) } else { model }, state))
+        let model = model.with_calibration(&scales);
+        let model = if narrowed { model.round_to_bf16() } else { model };
+        Ok((if let Some(size) = halved { model.round_to_f16(size) } else { model }, state))
     }
 
     /// The calibration of the best epoch.

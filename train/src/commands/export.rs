@@ -29,7 +29,7 @@ pub struct Args {
 
     /// CSV files of posters to compare burn and tract on [default: those that the run validates on, then those it
     /// learned from]
-    #[arg(long, value_name = "CSV[=FOLDER]", num_args = 1..)]
+    #[arg(long, value_name = "CSV[=FOLDER]", num_args = 1.., alias = "parity-data")]
     gate: Vec<Source>,
 
     #[command(flatten)]
@@ -65,12 +65,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let mut sets = Vec::new();
     for source in sources {
         sets.push(args.data.load(std::slice::from_ref(source), Some(&state.genres), &settings.input)?);
-        if sets.iter().map(|set| set.len()).sum::<usize>() >= export::GATE_POSTERS {
+        if sets.iter().map(|set| set.len()).sum::<usize>() >= export::PARITY_POSTERS {
             break;
         }
     }
     let (model, _) = run.calibrated(&Device::flex())?;
-    let parity = export::prove(&bytes, &model, &sets)?;
+    let parity = export::check_parity(&bytes, &model, &sets)?;
     write_whole(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     anstream::println!(
         "{}: epoch {} of {}, {:.1} MB, weights of {}; burn and tract agree on {} posters to {:.1e}",

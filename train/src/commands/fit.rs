@@ -13,7 +13,7 @@ use crate::data::augment::{Augmentation, Mix};
 use crate::fit::{self, Ending};
 use crate::loss::{Cost, Loss};
 use crate::model::Architecture;
-use crate::model::mobilenet::PARTS;
+use crate::model::mobilenet::BACKBONE_BLOCKS;
 use crate::run::{Run, Settings};
 use crate::schedule::{Decay, Schedule};
 use crate::start::Start;
@@ -210,7 +210,10 @@ impl SettingsArgs {
         ] {
             ensure!((0.0..=1.0).contains(&part), "--{name} must be 0 to 1");
         }
-        ensure!(self.freeze <= PARTS, "--freeze must be at most {PARTS}, the number of a mobilenet's parts");
+        ensure!(
+            self.freeze <= BACKBONE_BLOCKS,
+            "--freeze must be at most {BACKBONE_BLOCKS}, the number of a mobilenet's blocks"
+        );
         let trunk = self.architecture == Architecture::MobileNet;
         ensure!(trunk || self.freeze == 0, "--freeze is for the architecture \"mobilenet\"");
         ensure!(self.views == 0 || self.freeze > 0, "--views needs --freeze: without it every part learns");

@@ -55,14 +55,14 @@ pub(super) fn tune(run: &Run, validation: &Arc<PosterSet>, workers: usize) -> Re
         let scored = Predictions { genres: &manifest.genres, probabilities: &[], labels: &labels };
         let scales = calibration::fit(&logits, &scored);
         let logits = calibration::apply(&scales, &logits);
-        (model.scaled(&scales), scales, fit::mean_loss(&logits, &labels), fit::probabilities(&logits))
+        (model.with_calibration(&scales), scales, fit::mean_loss(&logits, &labels), fit::probabilities(&logits))
     };
     let whole = calibrated(model.clone());
-    let narrow = calibrated(model.narrowed());
+    let narrow = calibrated(model.round_to_bf16());
     let narrowed = narrow.2 <= whole.2 + NARROWING_TOLERANCE;
     let (model, scales, _, full) = if narrowed { narrow } else { whole };
     let halved = HALVING_SIZES.into_iter().find_map(|size| {
-        let halved = model.clone().halved(size);
+        let halved = model.clone().round_to_f16(size);
         let halved = fit::probabilities(&fit::logits(&halved, validation, &settings.input, workers));
         let change = full.iter().zip(&halved).map(|(full, halved)| (full - halved).abs()).fold(0.0, f32::max);
         (change <= HALVING_TOLERANCE).then_some((size, halved))
