@@ -7,10 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use rten_tensor::prelude::*;
-use runtime::Model as OnnxModel;
 use runtime::dataset::Dataset;
 use runtime::metrics::{Bootstrap, Evaluation};
-use runtime::{poster, threshold};
+use runtime::{Model as OnnxModel, ModelOptions, operating_point, preprocess};
 use tempfile::TempDir;
 use train::fit;
 use train::model::exported;
@@ -167,7 +166,7 @@ fn the_shipped_models_run_alike_everywhere() {
 
 /// tract, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities.
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
-    let network = OnnxModel::exact_from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
+    let network = ModelOptions::new().bf16(false).from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
     let input = &network.card().input;
     let inputs: Vec<Vec<f32>> =
         posters.map(|path| preprocess::tensor(&preprocess::open_for(path, input.size()).unwrap(), input)).collect();
