@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use serde::{Deserialize, Serialize};
 
 /// How much a probability costs, given its label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cost {
     /// Binary cross-entropy.

@@ -11,8 +11,8 @@ use runtime::dataset::Dataset;
 use runtime::metrics::{Bootstrap, Evaluation};
 use runtime::{Model as OnnxModel, ModelOptions, operating_point, preprocess};
 use tempfile::TempDir;
-use train::fit;
 use train::model::exported;
+use train::predict;
 
 fn fixture(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
@@ -59,7 +59,7 @@ impl Workshop {
     fn history(&self, run: &str) -> Vec<Vec<String>> {
         let mut csv = csv::Reader::from_path(self.path(run) + "/history.csv").unwrap();
         let kept: Vec<usize> = (csv.headers().unwrap().iter().enumerate())
-            .filter(|(_, name)| !["seconds", "posters_per_second", "waited"].contains(name))
+            .filter(|(_, name)| !["seconds", "posters_per_second", "data_wait_fraction"].contains(name))
             .map(|(column, _)| column)
             .collect();
         csv.records()
@@ -124,10 +124,30 @@ fn a_mobilenet_goes_the_whole_way_too() {
         ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
     let from =
         ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
-    let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
+    let rest = [
+        "--backbone-lr-scale",
+        "0.1",
+        "--loss",
+        "asl",
+        "--mix",
+        "cutmix",
+        "--color-jitter",
+        "0.1",
+        "--sampling",
+        "0.5",
+    ];
     workshop.must(&[&second[..], &from, &rest].concat());
-    let onwards =
-        ["--pretrained", "first.onnx", "--learning-rate", "1e-6", "--warmup", "0", "--no-flip", "--crop", "0"];
+    let onwards = [
+        "--pretrained",
+        "first.onnx",
+        "--learning-rate",
+        "1e-6",
+        "--warmup",
+        "0",
+        "--no-flip",
+        "--random-resized-crop",
+        "0",
+    ];
     let mut again = workshop.fit("again", "1");
     again.extend(first[first.len() - 6..].iter().cloned().chain(onwards.map(str::to_string)));
     workshop.must(&strs(&again));
@@ -188,7 +208,7 @@ fn rten_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, wid
 
 fn burn_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32]) {
     let (model, card) = exported::read(model).unwrap();
-    let found = fit::probabilities(&fit::forward(&model, inputs.len(), inputs.concat(), &card.input));
+    let found = predict::probabilities(&predict::forward(&model, inputs.len(), inputs.concat(), &card.input));
     let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert_eq!(found.len(), expected.len());
     assert!(largest <= 1e-4, "burn and tract differ by {largest}");
@@ -292,7 +312,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (&["evaluate", &val, "--run", "nowhere"], 2, "nowhere: is not a run's directory"),
         (&["evaluate", &val, "--run", "run", "--operating-point", "bold"], 2, "no operating point \"bold\""),
         (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
-        (&["export", "m.onnx", "--run", "run", "--gate", &missing], 2, "only 4 posters to compare"),
+        (&["export", "m.onnx", "--run", "run", "--parity-data", &missing], 2, "only 4 posters to compare"),
         (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
         (&["fit", &train, "--validation", &val, "--pretrained", "no.onnx"], 2, "no.onnx: cannot be read"),
         (&["fit", &train, "--validation", &val, "--pretrained", &no_card], 2, "no-card.onnx: has no card"),

@@ -19,9 +19,9 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::prelude::Framework;
 
 use crate::data::PosterSet;
-use crate::data::augment::mirror;
-use crate::fit;
+use crate::data::augment::flip_horizontally;
 use crate::model::Model;
+use crate::predict;
 
 /// Posters that burn and tract must agree on.
 pub const GATE_POSTERS: usize = 256;
@@ -97,7 +97,7 @@ pub fn prove(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Par
     let genres = network.card().genres.len();
     let burn: Vec<f32> = inputs
         .chunks(32)
-        .flat_map(|chunk| fit::probabilities(&fit::forward(model, chunk.len(), chunk.concat(), input)))
+        .flat_map(|chunk| predict::probabilities(&predict::forward(model, chunk.len(), chunk.concat(), input)))
         .collect();
     let one = plan(bytes, 1, input)?;
     let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| one(input)).collect::<TractResult<_>>()?;
@@ -155,7 +155,7 @@ fn gate_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
     let plain = pixels().map(planes);
     let mirrored = pixels().map(|pixels| {
         let mut pixels = pixels.to_vec();
-        mirror(&mut pixels, input.width as usize);
+        flip_horizontally(&mut pixels, input.width as usize);
         planes(&pixels)
     });
     plain.chain(mirrored).take(GATE_POSTERS).collect()

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use clap::ValueEnum;
 use runtime::ModelOptions;
 use runtime::model::card::Card;
 use tract_onnx::prelude::{DatumType, Framework};
@@ -23,9 +22,11 @@ pub fn read(path: &Path) -> Result<(Model, Card)> {
     let card = ModelOptions::new().lazy(true).open(path)?.card().clone();
     let onnx = tract_onnx::onnx();
     let proto = onnx.proto_model_for_path(path).with_context(|| format!("{name}: is not an ONNX model"))?;
-    let architecture = Architecture::from_str(&card.training.architecture, true).map_err(|_| {
-        anyhow!("{name}: its architecture is \"{}\", which is not known here", card.training.architecture)
-    })?;
+    let own = &card.training.architecture;
+    let architecture = Architecture::ALL
+        .into_iter()
+        .find(|architecture| architecture.name() == own)
+        .with_context(|| format!("{name}: its architecture is \"{own}\", which is not known here"))?;
     let graph = proto.graph.with_context(|| format!("{name}: holds no graph"))?;
     let mut tensors = HashMap::new();
     for initializer in &graph.initializer {

@@ -30,14 +30,26 @@ pub enum Model {
 }
 
 /// The name of an architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[value(rename_all = "lowercase")]
 pub enum Architecture {
     /// Convolutions, max-pooling, dropout, dense: the classic.
     Cnn,
     /// MobileNetV2: inverted residual blocks; takes pretrained weights.
     MobileNet,
+}
+
+impl Architecture {
+    /// Every architecture.
+    pub const ALL: [Self; 2] = [Self::Cnn, Self::MobileNet];
+
+    /// The name in run directories and in the model card.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cnn => "cnn",
+            Self::MobileNet => "mobilenet",
+        }
+    }
 }
 
 impl Model {
