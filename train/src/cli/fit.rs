@@ -416,8 +416,8 @@ fn print_epoch(state: &RunState, epochs: usize, left: &str) {
     let Some(epoch) = state.history.last() else { return };
     let best = if state.best_epoch == epoch.epoch { ", best so far" } else { "" };
     anstream::println!(
-        "epoch {:>2}/{epochs}: train loss {:.4}, validation loss {:.4}, precision {:.3}, recall {:.3}, F1 {:.3}, mAP {:.3}, \
-         {:.0} posters/s, data wait {:.1} %, {left} left{best}",
+        "epoch {:>2}/{epochs}: train loss {:.4}, validation loss {:.4}, precision {:.3}, recall {:.3}, F1 {:.3}, \
+         mAP {:.3}, {:.0} posters/s, data wait {:.1} %, {left} left{best}",
         epoch.epoch,
         epoch.train_loss,
         epoch.validation_loss,
@@ -428,4 +428,53 @@ fn print_epoch(state: &RunState, epochs: usize, left: &str) {
         epoch.posters_per_second,
         epoch.data_wait_fraction * 100.0,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(options: &[&str]) -> Result<TrainConfig> {
+        let words = ["fit", "train.csv", "--validation", "val.csv"].iter().chain(options);
+        Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).args.config.config()
+    }
+
+    #[test]
+    fn old_names_of_options_are_accepted() {
+        let old = ["--trunk-rate", "0.2", "--average", "0.9", "--crop", "0.3", "--colour", "0.1", "--erase", "0.4"];
+        let new = [
+            ["--backbone-lr-scale", "0.2"],
+            ["--ema-decay", "0.9"],
+            ["--random-resized-crop", "0.3"],
+            ["--color-jitter", "0.1"],
+            ["--random-erasing", "0.4"],
+        ];
+        assert_eq!(parse(&old).unwrap(), parse(new.as_flattened()).unwrap());
+        assert_ne!(parse(&old).unwrap(), parse(&[]).unwrap());
+    }
+
+    #[test]
+    fn options_out_of_range_or_in_conflict_are_errors() {
+        let cases: [(&[&str], &str); 8] = [
+            (&["--width", "31"], "the input must be at least 32 x 32 pixels"),
+            (&["--epochs", "0"], "epochs and batch size must be at least 1"),
+            (&["--ema-decay", "1"], "--ema-decay must be at least 0 and less than 1"),
+            (&["--color-jitter", "1.5"], "--color-jitter must be 0 to 1"),
+            (&["--architecture", "mobilenet", "--freeze", "19"], "--freeze must be at most 18"),
+            (&["--freeze", "1"], "--freeze is for the architecture \"mobilenet\""),
+            (&["--views", "2"], "--views needs --freeze"),
+            (&["--learning-rate", "0"], "the learning rate must be positive"),
+        ];
+        for (options, expected) in cases {
+            let error = parse(options).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{options:?}: {error}");
+        }
+    }
 }
