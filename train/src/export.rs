@@ -17,9 +17,9 @@ use runtime::preprocess::{self, InputSpec};
 use tract_onnx::prelude::*;
 
 use crate::data::PosterSet;
-use crate::data::augment::mirror;
-use crate::fit;
+use crate::data::augment::flip_horizontally;
 use crate::model::Model;
+use crate::predict;
 
 /// The number of inputs of the parity check.
 pub const PARITY_POSTERS: usize = 256;
@@ -103,7 +103,7 @@ pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Res
     let genres = network.card().genres.len();
     let burn: Vec<f32> = inputs
         .chunks(32)
-        .flat_map(|chunk| fit::probabilities(&fit::forward(model, chunk.len(), chunk.concat(), input)))
+        .flat_map(|chunk| predict::probabilities(&predict::forward(model, chunk.len(), chunk.concat(), input)))
         .collect();
     let run = plan(bytes, 1, input)?;
     let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
@@ -162,7 +162,7 @@ fn parity_inputs(sets: &[Arc<PosterSet>], input: &InputSpec) -> Vec<Vec<f32>> {
     let plain = pixels().map(planes);
     let mirrored = pixels().map(|pixels| {
         let mut pixels = pixels.to_vec();
-        mirror(&mut pixels, input.width as usize);
+        flip_horizontally(&mut pixels, input.width as usize);
         planes(&pixels)
     });
     plain.chain(mirrored).take(PARITY_POSTERS).collect()
@@ -232,7 +232,7 @@ mod tests {
                 training: Training {
                     architecture: architecture_name,
                     data: BTreeMap::new(),
-                    settings: serde_json::Value::Null,
+                    settings: runtime::model::card::Settings::new(&()),
                 },
                 figures: BTreeMap::new(),
             };

@@ -21,7 +21,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use serde::{Deserialize, Serialize};
 
 /// The cost of a probability `p`, given its label; the name is in lower case in settings and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cost {
     /// Binary cross-entropy: yes `-ln p`, no `-ln (1 - p)`.

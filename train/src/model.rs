@@ -36,9 +36,8 @@ pub enum Model {
 }
 
 /// The name of an architecture, in lower case in cards, settings and on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[value(rename_all = "lowercase")]
 pub enum Architecture {
     /// A plain convolutional network: convolutions, max-pooling, dropout, a linear classifier.
     Cnn,

@@ -1,7 +1,8 @@
-//! An exponential moving average of a network's weights over the steps of training.
+//! Exponential moving average (EMA) of a network's weights over the training steps.
 //!
-//! The average is less noisy than the weights of any one step and generalises better (Polyak and Juditsky, "Acceleration
-//! of stochastic approximation by averaging", 1992; Tarvainen and Valpola, "Mean teachers are better role models", 2017).
+//! The average is less noisy than the weights of any one step and generalises better (Polyak and Juditsky,
+//! "Acceleration of stochastic approximation by averaging", 1992; Tarvainen and Valpola, "Mean teachers are better
+//! role models", 2017).
 
 use std::collections::VecDeque;
 
@@ -10,18 +11,23 @@ use burn::tensor::Tensor;
 
 use crate::model::Model;
 
-/// The average after one more step: `keep` of the average and `1 - keep` of the weights, running statistics of batch
-/// normalisation included. `keep` is `decay`, or less in the first steps, when there is little to keep.
+/// The EMA after one more step: `keep * ema + (1 - keep) * weights`, running statistics of batch normalisation
+/// included. `keep` is the smaller of `decay` and `(1 + step) / (10 + step)`, so that the random initial weights fade
+/// quickly.
 ///
-/// Both networks must have the same architecture, be on a device without gradients, and share no running statistics:
-/// make the average from a record, not by cloning.
-pub fn blend(average: Model, weights: &Model, decay: f64, step: usize) -> Model {
+/// Both networks must be on a device without gradients, and share no running statistics: make the EMA's from a
+/// record, not by cloning.
+///
+/// # Panics
+/// If the networks have different architectures.
+pub fn update(ema: Model, weights: &Model, decay: f64, step: usize) -> Model {
     let mut collector = Collector::default();
     weights.visit(&mut collector);
     let keep = decay.min((1.0 + step as f64) / (10.0 + step as f64));
-    average.map(&mut Blender { weights: collector.0, keep })
+    ema.map(&mut Updater { weights: collector.0, keep })
 }
 
+/// Every tensor of a network, flattened.
 #[derive(Default)]
 struct Collector(VecDeque<Tensor<1>>);
 
@@ -31,17 +37,17 @@ impl ModuleVisitor for Collector {
     }
 }
 
-struct Blender {
+struct Updater {
     weights: VecDeque<Tensor<1>>,
     keep: f64,
 }
 
-impl ModuleMapper for Blender {
+impl ModuleMapper for Updater {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let weights = self.weights.pop_front().expect("both networks have the same architecture");
-        param.map(|average| {
-            let weights = weights.reshape(average.dims());
-            average * self.keep + weights * (1.0 - self.keep)
+        param.map(|ema| {
+            let weights = weights.reshape(ema.dims());
+            ema * self.keep + weights * (1.0 - self.keep)
         })
     }
 }
@@ -59,15 +65,15 @@ mod tests {
     }
 
     #[test]
-    fn every_weight_moves_by_the_same_part_of_the_way() {
+    fn every_weight_moves_by_the_same_fraction() {
         let device = Device::flex();
         let network = || Model::new(Architecture::Cnn, 3, &device);
-        let (average, target) = (network(), network());
-        let (before, goal) = (weights(&average), weights(&target));
+        let (ema, target) = (network(), network());
+        let (before, goal) = (weights(&ema), weights(&target));
         for (decay, step, keep) in [(0.9, 1_000_000, 0.9_f32), (0.999, 8, 0.5), (0.0, 5, 0.0)] {
-            let start = Model::new(Architecture::Cnn, 3, &device).load_record(average.clone().into_record());
-            let after = weights(&blend(start, &target, decay, step));
-            assert_eq!(weights(&average), before, "the original changed");
+            let start = Model::new(Architecture::Cnn, 3, &device).load_record(ema.clone().into_record());
+            let after = weights(&update(start, &target, decay, step));
+            assert_eq!(weights(&ema), before, "the original changed");
             for ((after, before), goal) in after.iter().zip(&before).zip(&goal) {
                 let expected = keep * before + (1.0 - keep) * goal;
                 assert!((after - expected).abs() < 1e-6, "decay {decay}, step {step}: {after} is not {expected}");

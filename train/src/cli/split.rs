@@ -1,4 +1,4 @@
-//! `train split`: parts of a data set, to learn from, to choose on, and to report on.
+//! `train split`: stratified train, validation and test parts of a dataset.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,39 +10,38 @@ use rayon::prelude::*;
 use runtime::dataset::{Dataset, LabelledPoster, Source};
 use runtime::preprocess;
 
-use super::progress_bar;
-use crate::data::duplicates::{self, Hash, NEAR};
-use crate::data::split::stratify;
-use crate::run::write_whole;
+use train::data::duplicates::{self, Hash, MAX_DISTANCE};
+use train::data::split::stratify;
+use train::files::write_atomically;
+use train::progress::progress_bar;
 
-/// Split a data set so that each part has its share of each genre and no part holds a poster of another.
+/// Split a dataset into parts, stratified by genre; near-duplicates stay together
 ///
-/// Posters that cannot be read are left out. Near-identical posters stay in one part. The parts are CSV files that point
-/// to the pictures where they are.
+/// Posters that cannot be read are left out. The parts are CSV files that refer to the images where they are.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// CSV files of labelled posters
-    #[arg(required = true, value_name = "CSV[=FOLDER]")]
+    #[arg(required = true, value_name = "CSV[=DIR]")]
     data: Vec<Source>,
 
-    /// Name and share of each part
+    /// Name and relative size of each part
     #[arg(long, value_name = "NAME=SHARE,…", value_delimiter = ',', default_value = "train=80,val=10,test=10")]
     parts: Vec<Part>,
 
-    /// The directory for the parts' CSV files
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    /// Directory for the CSV files of the parts
+    #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 
-    /// Seed of the split
+    /// Random seed of the split
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Split nothing: take each CSV file as a part, and name the near-identical posters of different parts
+    /// Do not split: take each CSV file as a part, and list the near-duplicates in different parts
     #[arg(long, conflicts_with_all = ["parts", "out", "seed"])]
     check: bool,
 }
 
-/// A part's name and its share.
+/// Name and relative size of a part.
 #[derive(Clone, Debug)]
 struct Part {
     name: String,
@@ -60,7 +59,7 @@ impl FromStr for Part {
     }
 }
 
-/// Writes the parts, or checks them.
+/// Writes the parts, or checks existing ones.
 ///
 /// # Errors
 /// If a CSV file cannot be used, a part exists already or cannot be written, or `--check` finds parts that overlap.
@@ -69,14 +68,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 fn split(args: &Args) -> Result<Outcome> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be made", args.out.display()))?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("{}: cannot be created", args.out.display()))?;
     let paths: Vec<PathBuf> = args.parts.iter().map(|part| args.out.join(format!("{}.csv", part.name))).collect();
     for path in &paths {
         ensure!(!path.exists(), "{}: exists already; remove it or name another directory with --out", path.display());
     }
-    let manifest = Dataset::read(&args.data)?;
-    let total = manifest.posters.len();
-    let (posters, hashes) = hashed(manifest.posters);
+    let dataset = Dataset::read(&args.data)?;
+    let total = dataset.posters.len();
+    let (posters, hashes) = hashed(dataset.posters);
     let groups = duplicates::groups(&hashes);
     let twins = groups.iter().enumerate().filter(|(poster, group)| poster != *group).count();
     let shares: Vec<f64> = args.parts.iter().map(|part| part.share).collect();
@@ -85,7 +84,7 @@ fn split(args: &Args) -> Result<Outcome> {
     for (part, path) in paths.iter().enumerate() {
         let own: Vec<&LabelledPoster> =
             posters.iter().zip(&parts).filter(|(_, p)| **p == part).map(|(poster, _)| poster).collect();
-        write(path, &args.out, &manifest.genres, &own)
+        write(path, &args.out, &dataset.genres, &own)
             .with_context(|| format!("{}: cannot be written", path.display()))?;
         anstream::println!("{}: {} posters", path.display(), own.len());
     }
@@ -98,9 +97,9 @@ fn check(sources: &[Source]) -> Result<Outcome> {
     let mut parts = Vec::new();
     let mut outcome = Outcome::Complete;
     for source in sources {
-        let manifest = Dataset::read(std::slice::from_ref(source))?;
-        let total = manifest.posters.len();
-        let (posters, hashes) = hashed(manifest.posters);
+        let dataset = Dataset::read(std::slice::from_ref(source))?;
+        let total = dataset.posters.len();
+        let (posters, hashes) = hashed(dataset.posters);
         if posters.len() < total {
             outcome = Outcome::SomeFailed;
         }
@@ -112,7 +111,7 @@ fn check(sources: &[Source]) -> Result<Outcome> {
             for (poster, hash) in posters.iter().zip(hashes) {
                 for (other, other_hash) in others.iter().zip(other_hashes) {
                     let distance = duplicates::distance(hash, other_hash);
-                    if distance <= NEAR {
+                    if distance <= MAX_DISTANCE {
                         pairs += 1;
                         anstream::println!(
                             "{} and {}: {distance} of 256 bits differ",
@@ -126,14 +125,15 @@ fn check(sources: &[Source]) -> Result<Outcome> {
     }
     if pairs > 0 {
         bail!(
-            "{pairs} pairs of near-identical posters lie in different parts; remove one of each, or split again with `train split`"
+            "{pairs} pairs of near-identical posters lie in different parts; remove one of each, or split again with \
+             `train split`"
         );
     }
     anstream::println!("no poster of a part is near-identical to one of another part");
     Ok(outcome)
 }
 
-/// The posters that can be read with their hashes; the others are named.
+/// The posters that can be read, with their perceptual hashes; the others are named on standard error.
 fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
     let bar = progress_bar(posters.len() as u64, "reading posters");
     let hashes: Vec<_> = posters
@@ -152,11 +152,11 @@ fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
     read.unzip()
 }
 
-/// Writes a part with a column for the path, one for the genres and groups of genres by name, and one for each genre.
-/// Paths are relative to the part's folder where the pictures lie below it.
+/// Writes a part as a CSV file with a column for the path, one for the names of genres and of groups of genres, and
+/// one for each genre. Paths are relative to the CSV file's directory where the images lie below it.
 fn write(path: &Path, folder: &Path, genres: &[String], posters: &[&LabelledPoster]) -> Result<()> {
     let folder = folder.canonicalize()?;
-    write_whole(path, |file| {
+    write_atomically(path, |file| {
         let mut csv = csv::Writer::from_writer(file);
         csv.write_record(["path", "Genre"].into_iter().chain(genres.iter().map(String::as_str)))?;
         for poster in posters {

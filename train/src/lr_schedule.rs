@@ -1,39 +1,46 @@
-//! The learning rate over a run.
+//! Learning-rate schedule: linear warm-up, then cosine decay, reduction on plateaus, or a constant rate.
+//!
+//! The rate is a pure function of the progress and of the validation losses so far, which the run's history holds
+//! anyway, so that a resumed run goes on with exactly the same rates. burn's schedulers have a state, which would
+//! have to be saved too.
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate falls after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// How the learning rate decays after the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {
-    /// Along half a cosine to zero at the end (Loshchilov and Hutter, SGDR, 2017).
+    /// Along half a cosine to zero at the end (Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm
+    /// restarts", 2017, without restarts).
     Cosine,
-    /// To a fifth whenever the validation loss has not fallen for three epochs, as Keras's `ReduceLROnPlateau` does.
+    /// By a factor of 5 each time the validation loss has not reached a new minimum for three epochs, as Keras's
+    /// `ReduceLROnPlateau` does.
     Plateau,
     /// Not at all.
     Constant,
 }
 
-/// The learning rate as a function of progress, and of the validation losses so far where [`Decay::Plateau`] asks.
+/// A learning-rate schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Schedule {
+pub struct LrSchedule {
     /// The highest learning rate.
     pub peak: f64,
-    /// Epochs over which the rate rises from nearly zero to its peak.
+    /// Epochs of linear warm-up; may be a fraction.
     pub warmup: f64,
     /// Epochs of the whole run.
     pub epochs: usize,
-    /// What happens after the warm-up.
+    /// Decay after the warm-up.
     pub decay: Decay,
 }
 
 /// Epochs without a new lowest validation loss after which [`Decay::Plateau`] lowers the rate.
-const PATIENCE: usize = 3;
-/// What [`Decay::Plateau`] multiplies the rate with.
-const FACTOR: f64 = 0.2;
+const PLATEAU_PATIENCE: usize = 3;
+/// The factor by which [`Decay::Plateau`] multiplies the rate.
+const PLATEAU_FACTOR: f64 = 0.2;
 
-impl Schedule {
-    /// The learning rate at a moment of the run, `progress` in epochs, given the validation loss of each epoch so far.
+impl LrSchedule {
+    /// The learning rate at `progress`, in epochs since the start of the run, 0 to `epochs`. Only [`Decay::Plateau`]
+    /// reads the validation loss of each epoch so far.
     pub fn rate(&self, progress: f64, validation_losses: &[f64]) -> f64 {
         if progress < self.warmup {
             return self.peak * (progress / self.warmup).max(1e-3);
@@ -42,15 +49,15 @@ impl Schedule {
             Decay::Constant => self.peak,
             Decay::Cosine => {
                 let rest = (self.epochs as f64 - self.warmup).max(f64::MIN_POSITIVE);
-                let part = ((progress - self.warmup) / rest).min(1.0);
-                self.peak * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+                let fraction = ((progress - self.warmup) / rest).min(1.0);
+                self.peak * 0.5 * (1.0 + (std::f64::consts::PI * fraction).cos())
             }
-            Decay::Plateau => self.peak * FACTOR.powi(plateaus(validation_losses)),
+            Decay::Plateau => self.peak * PLATEAU_FACTOR.powi(plateaus(validation_losses)),
         }
     }
 }
 
-/// How often the lowest loss has stood for [`PATIENCE`] epochs.
+/// The number of times that the lowest loss has stood for [`PLATEAU_PATIENCE`] epochs.
 fn plateaus(losses: &[f64]) -> i32 {
     let (mut lowest, mut waited, mut count) = (f64::INFINITY, 0, 0);
     for &loss in losses {
@@ -58,7 +65,7 @@ fn plateaus(losses: &[f64]) -> i32 {
             (lowest, waited) = (loss, 0);
         } else {
             waited += 1;
-            if waited == PATIENCE {
+            if waited == PLATEAU_PATIENCE {
                 (waited, count) = (0, count + 1);
             }
         }
@@ -71,8 +78,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates() {
-        let schedule = |decay| Schedule { peak: 1.0, warmup: 2.0, epochs: 10, decay };
+    fn rates_follow_the_warm_up_and_the_decay() {
+        let schedule = |decay| LrSchedule { peak: 1.0, warmup: 2.0, epochs: 10, decay };
         let stuck = [3.0, 2.0, 2.5, 2.0, 2.1, 1.9, 2.0, 2.0, 2.0];
         let cases = [
             (Decay::Cosine, 0.0, 0, 0.001),
@@ -94,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_run_without_warm_up_starts_at_its_peak() {
-        let schedule = Schedule { peak: 0.1, warmup: 0.0, epochs: 1, decay: Decay::Cosine };
+        let schedule = LrSchedule { peak: 0.1, warmup: 0.0, epochs: 1, decay: Decay::Cosine };
         assert_eq!(schedule.rate(0.0, &[]), 0.1);
     }
 }
