@@ -36,10 +36,13 @@ pub struct Model {
     card: Card,
     genres: Arc<[String]>,
     max_pixels: u64,
-    fingerprint: LazyLock<String, Box<dyn FnOnce() -> String + Send>>,
+    fingerprint: LazyLock<String, Deferred<String>>,
     /// Compiled with the first poster, or when [`Model::compile`] is called. An error is kept without the model's name.
-    backend: LazyLock<Result<Backend, EngineError>, Box<dyn FnOnce() -> Result<Backend, EngineError> + Send>>,
+    backend: LazyLock<Result<Backend, EngineError>, Deferred<Result<Backend, EngineError>>>,
 }
+
+/// The initialiser of a [`LazyLock`] that captures what it needs.
+type Deferred<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// The engine that runs a model's graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Default for ModelOptions {
 
 impl ModelOptions {
     /// The defaults: [`Engine::Auto`], bf16 where the processor has it, compiled at once, posters of up to
-    /// [`MAX_PIXELS`](crate::preprocess::MAX_PIXELS).
+    /// [`MAX_PIXELS`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()

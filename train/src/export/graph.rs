@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn other_subtractions_stay() {
-        let cases: [(&str, fn(&mut Graph)); 5] = [
+        type Case = (&'static str, fn(&mut Graph));
+        let cases: [Case; 5] = [
             ("the bound is no constant", |graph| graph.initializer.clear()),
             ("the bound is a vector", |graph| graph.initializer[0] = tensor("six", &[2], &[6.0, 6.0])),
             ("another value is subtracted from", |graph| graph.node[1].input[0] = "z".into()),

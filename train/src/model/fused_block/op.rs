@@ -58,7 +58,7 @@ pub fn inverted_residual(
 trait InvertedResidual: Backend {
     /// Both results as one list, because an operation has one output: the output of every poster, then, with `tap`, the
     /// means of every poster.
-    #[expect(clippy::too_many_arguments, reason = "the macro of backend extensions takes tensors as arguments only")]
+    #[allow(clippy::too_many_arguments, reason = "the macro of backend extensions takes tensors as arguments only")]
     fn inverted_residual(
         x: FloatTensor<Self>,
         expand: FloatTensor<Self>,
@@ -84,6 +84,7 @@ trait InvertedResidualGradient: Backend {
 }
 
 impl<B: InvertedResidual + InvertedResidualGradient, C: CheckpointStrategy> InvertedResidual for Autodiff<B, C> {
+    #[allow(clippy::too_many_arguments, reason = "the macro of backend extensions takes tensors as arguments only")]
     fn inverted_residual(
         x: FloatTensor<Self>,
         expand: FloatTensor<Self>,
@@ -126,6 +127,7 @@ impl<B: InvertedResidual + InvertedResidualGradient, C: CheckpointStrategy> Inve
 }
 
 impl InvertedResidual for Flex {
+    #[allow(clippy::too_many_arguments, reason = "the macro of backend extensions takes tensors as arguments only")]
     fn inverted_residual(
         x: FloatTensor<Self>,
         expand: FloatTensor<Self>,
