@@ -70,12 +70,12 @@ impl FromStr for Source {
 #[derive(Debug, Error)]
 pub enum DatasetError {
     /// The file cannot be read, or is not CSV.
-    #[error("{csv}: cannot be read as CSV ({source})")]
+    #[error("{csv}: cannot be read as CSV ({cause})")]
     Csv {
         /// The file.
         csv: PathBuf,
         /// What the reader said.
-        source: csv::Error,
+        cause: csv::Error,
     },
     /// The header does not tell where the pictures are, or what their genres are.
     #[error("{csv}: {problem}")]
@@ -172,7 +172,7 @@ impl Dataset {
 
 fn read_one(source: &Source) -> Result<Dataset, DatasetError> {
     let csv = || source.csv.clone();
-    let csv_error = |source| DatasetError::Csv { csv: csv(), source };
+    let csv_error = |cause| DatasetError::Csv { csv: csv(), cause };
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(&source.csv).map_err(csv_error)?;
     let mut records = Vec::new();
     for record in reader.byte_records() {

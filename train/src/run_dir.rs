@@ -299,8 +299,7 @@ impl RunDir {
 
     fn remove_weights_except(&self, checkpoint: &[PathBuf], best: &Path) -> Result<()> {
         for path in files::list(&self.folder) {
-            let is_weights = path.extension().is_some_and(|found| CHECKPOINT.iter().any(|own| found == *own));
-            if is_weights && !checkpoint.contains(&path) && path != best {
+            if is_weights(&path) && !checkpoint.contains(&path) && path != best {
                 fs::remove_file(&path).with_context(|| format!("{}: cannot be removed", path.display()))?;
             }
         }
@@ -339,6 +338,15 @@ fn numbered(runs: &Path) -> Vec<(usize, PathBuf)> {
         .collect();
     found.sort();
     found
+}
+
+/// Whether a file holds weights, `epoch-0001.model`, or is what burn leaves of one when it is killed while it writes:
+/// `epoch-0001.model.4711-0.tmp`.
+fn is_weights(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut parts = name.split('.').skip(1);
+    let is_weights = parts.next().is_some_and(|kind| CHECKPOINT.contains(&kind));
+    is_weights && (parts.next().is_none() || name.ends_with(".tmp"))
 }
 
 #[cfg(test)]
@@ -396,6 +404,23 @@ mod tests {
 
     fn names(run: &RunDir) -> Vec<String> {
         files::list(&run.folder).iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn weights_and_what_a_kill_leaves_of_them_are_removed_and_nothing_else_is() {
+        let cases = [
+            ("epoch-0001.model", true),
+            ("epoch-0012.average", true),
+            ("epoch-0012.optimizer", true),
+            ("best-0009.model", true),
+            ("epoch-0001.model.14593-0.tmp", true),
+            ("settings.json", false),
+            ("notes.tmp", false),
+            ("epoch-0001.model.bak", false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_weights(&Path::new("runs/0001-cnn").join(name)), expected, "{name}");
+        }
     }
 
     #[test]
