@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use cli_support::{Outcome, exit};
-use train::commands::{evaluate, export, fit, inspect, split, tune};
+use train::commands::{evaluate, export, fit, inspect, labels, split, tune};
 
 /// A training step frees and asks for gigabytes of the same sizes again; the system's allocator has them mapped and cleared
 /// anew each time, a quarter of the whole time.
@@ -22,6 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Labels(labels::Args),
     Split(split::Args),
     Fit(fit::Args),
     Tune(tune::Args),
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Inspect(args) => inspect::run(&args),
+        Command::Labels(args) => labels::run(&args),
         Command::Split(args) => split::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Tune(args) => tune::run(&args),

@@ -48,6 +48,9 @@ pub struct Settings {
     pub train: Vec<Source>,
     /// CSV files that checkpoints and thresholds are chosen on.
     pub validation: Vec<Source>,
+    /// The number of genres, in alphabetical order, after which the lists of all these files were cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_limit: Option<usize>,
     /// The architecture.
     pub architecture: Architecture,
     /// Weights that the network started from: a file, or another run.

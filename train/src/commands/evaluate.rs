@@ -7,7 +7,7 @@ use runtime::dataset::Source;
 use runtime::metrics::Bootstrap;
 use runtime::operating_point;
 
-use super::{DataArgs, RunArgs, data_name};
+use super::{DataArgs, LabelArgs, RunArgs, data_name};
 use crate::fit;
 
 /// Measure a trained network's best epoch on labelled posters: per genre, and averaged.
@@ -20,6 +20,9 @@ pub struct Args {
     /// Thresholds to decide by [default: the first operating point; only its figures go into the exported card]
     #[arg(long, value_name = "NAME")]
     operating_point: Option<String>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     report: ReportArgs,
@@ -42,7 +45,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let points = run.operating_points()?;
     let point = operating_point::find(&points, args.operating_point.as_deref())?;
 
-    let set = args.how.load(&args.data, Some(&state.genres), &settings.input)?;
+    let set = args.how.load(&args.data, args.labels.list_limit(), Some(&state.genres), &settings.input)?;
     let probabilities = fit::probabilities(&fit::logits(&model, &set, &settings.input, args.how.workers));
     let evaluation = set.manifest().evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     if args.operating_point.is_none() {

@@ -8,7 +8,7 @@ use cli_support::{Outcome, on_ctrl_c};
 use runtime::dataset::Source;
 use runtime::preprocess::InputSpec;
 
-use super::{DataArgs, RunArgs, tune};
+use super::{DataArgs, LabelArgs, RunArgs, tune};
 use crate::data::augment::{Augmentation, Mix};
 use crate::fit::{self, Ending};
 use crate::loss::{Cost, Loss};
@@ -25,7 +25,7 @@ pub struct Args {
     settings: SettingsArgs,
 
     /// Go on with the run named by --run, or the newest, from its last whole epoch and with its own settings
-    #[arg(long, conflicts_with = "SettingsArgs")]
+    #[arg(long, conflicts_with_all = ["SettingsArgs", "LabelArgs"])]
     resume: bool,
 
     #[command(flatten)]
@@ -78,6 +78,9 @@ struct SettingsArgs {
     /// CSV files of other posters, to choose the best epoch and the thresholds on; `train split` makes them
     #[arg(long, required_unless_present = "resume", value_name = "CSV[=FOLDER]", num_args = 1..)]
     validation: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// The network
     #[arg(long, value_enum, default_value_t = Architecture::Cnn)]
@@ -227,6 +230,7 @@ impl SettingsArgs {
         Ok(Settings {
             train: self.train.clone(),
             validation: self.validation.clone(),
+            list_limit: self.labels.list_limit(),
             architecture: self.architecture,
             pretrained: self.pretrained.clone(),
             started_from: start.and_then(Start::training),
@@ -275,8 +279,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some(run) => run.settings()?,
         None => args.settings.settings()?,
     };
-    let train = args.data.load(&settings.train, None, &settings.input)?;
-    let validation = args.data.load(&settings.validation, Some(&train.genres), &settings.input)?;
+    let train = args.data.load(&settings.train, settings.list_limit, None, &settings.input)?;
+    let validation = args.data.load(&settings.validation, settings.list_limit, Some(&train.genres), &settings.input)?;
     let run = match resumed {
         Some(run) => run,
         None => Run::create(&args.run.runs, args.run.run.as_deref(), &settings)?,

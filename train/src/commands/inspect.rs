@@ -1,4 +1,4 @@
-//! `train inspect`: what a data set holds.
+//! `train inspect`: posters, unreadable pictures and genre counts of a data set, and genre lists that were cut.
 
 use std::io::Write;
 
@@ -6,10 +6,11 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use cli_support::{Outcome, complain};
 use rayon::prelude::*;
+use runtime::dataset::list_limit::CutLists;
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess;
 
-use super::progress_bar;
+use super::{LabelArgs, progress_bar, read_labels};
 use indicatif::ParallelProgressIterator;
 
 /// Fewer positives than this teach a network little, and a figure over them says little.
@@ -24,6 +25,9 @@ pub struct Args {
     /// CSV files of labelled posters
     #[arg(required = true, value_name = "CSV[=FOLDER]")]
     data: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 /// Prints the overview to standard output, and each picture that cannot be read to standard error.
@@ -31,7 +35,7 @@ pub struct Args {
 /// # Errors
 /// If a CSV file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let manifest = Dataset::read(&args.data)?;
+    let manifest = read_labels(&args.data, args.labels.list_limit())?;
     let bar = progress_bar(manifest.posters.len() as u64, "reading posters");
     let problems: Vec<Option<String>> = manifest
         .posters
@@ -43,6 +47,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let problems: Vec<String> = problems.into_iter().flatten().collect();
     problems.iter().for_each(|problem| complain(problem));
     print(&manifest, problems.len())?;
+    for source in &args.data {
+        // Files are tested one by one, since one with whole lists would hide the limit of another.
+        let manifest = read_labels(std::slice::from_ref(source), args.labels.list_limit())?;
+        if let Some(cut) = manifest.cut_lists() {
+            print_cut_lists(source, &cut)?;
+        }
+    }
     Ok(if problems.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
 
@@ -91,5 +102,25 @@ fn print(manifest: &Dataset, unreadable: usize) -> Result<()> {
     if !rare.is_empty() {
         writeln!(out, "\n{bold}too rare to learn well{bold:#} (under {RARE} posters): {}", rare.join(", "))?;
     }
+    Ok(())
+}
+
+fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
+    let CutLists { limit, at_limit, posters, unknown, .. } = cut;
+    let bold = Style::new().bold();
+    writeln!(
+        anstream::stdout().lock(),
+        "\n{bold}cut lists{bold:#}: in {}, no list is longer than {limit} genres; {at_limit} of {posters} posters ({:.1} %) have \
+         exactly {limit}. Compared with shorter lists, genres of the alphabet's first half are {:.1} times as frequent in \
+         them, those of the second half only {:.1} times, and lists end earlier in the alphabet than in random orders of \
+         the genres. Genres late in the alphabet are missing from them ({} above all): lists were probably cut at {limit} \
+         in alphabetical order. Use --list-limit {limit} to make the {unknown} labels unknown that come after the last \
+         genre of such a list, or `train labels complete` to complete them from a table of whole lists.",
+        source.csv.display(),
+        100.0 * *at_limit as f64 / *posters as f64,
+        cut.early_ratio,
+        cut.late_ratio,
+        cut.late_genres.join(", "),
+    )?;
     Ok(())
 }

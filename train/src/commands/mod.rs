@@ -4,9 +4,11 @@ pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod inspect;
+pub mod labels;
 pub mod split;
 pub mod tune;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,34 @@ impl RunArgs {
     }
 }
 
+/// How labels are read.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct LabelArgs {
+    /// Genre lists were cut after this many genres in alphabetical order: make unknown what may be missing from them;
+    /// `train inspect` recognises such lists
+    #[arg(long, value_name = "N")]
+    list_limit: Option<NonZeroUsize>,
+}
+
+impl LabelArgs {
+    /// The number of genres after which lists were cut.
+    pub fn list_limit(self) -> Option<usize> {
+        self.list_limit.map(NonZeroUsize::get)
+    }
+}
+
+/// Reads CSV files whose lists were cut after `list_limit` genres, if it is given.
+///
+/// # Errors
+/// If a CSV file cannot be used.
+pub fn read_labels(sources: &[Source], list_limit: Option<usize>) -> Result<Dataset> {
+    let dataset = Dataset::read(sources)?;
+    Ok(match list_limit {
+        Some(limit) => dataset.with_list_limit(limit),
+        None => dataset,
+    })
+}
+
 /// How posters are read.
 #[derive(clap::Args, Debug)]
 pub struct DataArgs {
@@ -56,12 +86,18 @@ pub struct DataArgs {
 
 impl DataArgs {
     /// Reads posters for a network with these genres, or with those that the files have. Posters that cannot be read
-    /// are named and left out.
+    /// are named and left out. Labels that lists cut after `list_limit` genres do not tell are unknown.
     ///
     /// # Errors
     /// If a CSV file cannot be used or no poster can be read.
-    pub fn load(&self, sources: &[Source], genres: Option<&[String]>, input: &InputSpec) -> Result<Arc<PosterSet>> {
-        let mut manifest = Dataset::read(sources)?;
+    pub fn load(
+        &self,
+        sources: &[Source],
+        list_limit: Option<usize>,
+        genres: Option<&[String]>,
+        input: &InputSpec,
+    ) -> Result<Arc<PosterSet>> {
+        let mut manifest = read_labels(sources, list_limit)?;
         if let Some(genres) = genres {
             manifest = manifest.with_genres(genres);
         }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use runtime::dataset::{Dataset, LabelledPoster, Source};
 use runtime::preprocess;
 
-use super::progress_bar;
+use super::{LabelArgs, progress_bar, read_labels};
 use crate::data::duplicates::{self, Hash, NEAR};
 use crate::data::split::stratify;
 use crate::run::write_whole;
@@ -24,6 +24,9 @@ pub struct Args {
     /// CSV files of labelled posters
     #[arg(required = true, value_name = "CSV[=FOLDER]")]
     data: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// Name and share of each part
     #[arg(long, value_name = "NAME=SHARE,…", value_delimiter = ',', default_value = "train=80,val=10,test=10")]
@@ -74,7 +77,7 @@ fn split(args: &Args) -> Result<Outcome> {
     for path in &paths {
         ensure!(!path.exists(), "{}: exists already; remove it or name another directory with --out", path.display());
     }
-    let manifest = Dataset::read(&args.data)?;
+    let manifest = read_labels(&args.data, args.labels.list_limit())?;
     let total = manifest.posters.len();
     let (posters, hashes) = hashed(manifest.posters);
     let groups = duplicates::groups(&hashes);

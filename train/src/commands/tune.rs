@@ -9,7 +9,7 @@ use runtime::dataset::Source;
 use runtime::metrics::thresholds;
 use runtime::metrics::{Bootstrap, Predictions};
 
-use super::{DataArgs, RunArgs};
+use super::{DataArgs, LabelArgs, RunArgs};
 use crate::calibration::{self, Calibration, HALVING_SIZES, HALVING_TOLERANCE, NARROWING_TOLERANCE};
 use crate::data::PosterSet;
 use crate::fit;
@@ -22,6 +22,9 @@ pub struct Args {
     /// CSV files of posters that the network has not learned from [default: those the run validates on]
     #[arg(value_name = "CSV[=FOLDER]")]
     validation: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     run: RunArgs,
@@ -37,8 +40,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome> {
     let run = args.run.find()?;
     let settings = run.settings()?;
-    let sources = if args.validation.is_empty() { &settings.validation } else { &args.validation };
-    let validation = args.data.load(sources, Some(&run.trained()?.genres), &settings.input)?;
+    // The posters that the run validates on have the labels that it validated with, unless another limit is given.
+    let (sources, limit) = match args.validation.as_slice() {
+        [] => (settings.validation.as_slice(), settings.list_limit),
+        named => (named, None),
+    };
+    let limit = args.labels.list_limit().or(limit);
+    let validation = args.data.load(sources, limit, Some(&run.trained()?.genres), &settings.input)?;
     tune(&run, &validation, args.data.workers)?;
     Ok(if validation.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
