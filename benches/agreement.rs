@@ -14,7 +14,7 @@ use benches::models;
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use runtime::dataset::{Dataset, Source};
-use runtime::preprocess::{self, DecodedImage, MAX_PIXELS};
+use runtime::preprocess::{self, DecodedImage, MAX_PIXELS, Rgb8Image};
 use runtime::{Model, ModelOptions};
 
 /// Sizes to which the posters are enlarged.
@@ -74,24 +74,27 @@ fn exact(path: &Path) -> Model {
 }
 
 /// What a model sees of a poster by way of all pixels, as `runtime classify` has it, and if `image` resizes the pixels.
-fn three_ways(jpeg: &[u8], pixels: &RgbImage, (width, height): (u32, u32)) -> [DecodedImage; 3] {
+fn three_ways(jpeg: &[u8], pixels: &Rgb8Image, (width, height): (u32, u32)) -> [DecodedImage; 3] {
     let short = preprocess::decode_for(jpeg, "enlarged", MAX_PIXELS, (width, height)).expect("the poster is sound");
-    let resized = image::imageops::resize(pixels, width, height, image::imageops::FilterType::Triangle);
+    let all =
+        RgbImage::from_raw(pixels.width(), pixels.height(), pixels.as_raw().to_vec()).expect("three samples a pixel");
+    let resized = image::imageops::resize(&all, width, height, image::imageops::FilterType::Triangle);
+    let resized = Rgb8Image::from_raw(width, height, resized.into_raw()).expect("three samples a pixel");
     [preprocess::resize(pixels, width, height).into(), short, resized.into()]
 }
 
 /// A JPEG file of an enlarged poster with grain.
-fn enlarge(poster: &RgbImage, (width, height): (u32, u32)) -> Vec<u8> {
+fn enlarge(poster: &Rgb8Image, (width, height): (u32, u32)) -> Vec<u8> {
     let mut picture = preprocess::resize(poster, width, height);
     let mut state = 1_u64;
-    for pixel in picture.pixels_mut() {
+    for pixel in picture.as_raw_mut().as_chunks_mut::<3>().0 {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let grain = (state >> 33) as i32 % (2 * GRAIN + 1) - GRAIN;
-        pixel.0 = pixel.0.map(|value| (i32::from(value) + grain).clamp(0, 255) as u8);
+        *pixel = pixel.map(|value| (i32::from(value) + grain).clamp(0, 255) as u8);
     }
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 90);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder.encode(&picture, width as u16, height as u16, ColorType::Rgb).expect("JPEG allows this size");
+    encoder.encode(picture.as_raw(), width as u16, height as u16, ColorType::Rgb).expect("JPEG allows this size");
     bytes
 }

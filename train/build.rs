@@ -1,4 +1,4 @@
-//! With the feature `reimport`, turns the shipped model back into burn code, for the test that holds it against tract.
+//! With the feature `reimport`, generates burn code from the shipped ONNX model, for `tests/reimport.rs`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and only if they say something new.
+//! Atomic file writes: a temporary file, `fsync` and a rename. Unchanged content is not rewritten.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, Write};
@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// How the names of unfinished files begin and end: hidden, so that nothing takes one for what it is going to be.
-const UNFINISHED: (&str, &str) = (".unfinished-", ".part");
+/// Prefix of the names of temporary files; hidden, so that no program takes one for the finished file.
+const TEMP_PREFIX: &str = ".unfinished-";
 
-/// A file that is being written beside its place, under a name that no other run uses. It is locked, so that [`sweep`] can
-/// tell it from what a run has left that was killed.
+/// Suffix of the names of temporary files.
+const TEMP_SUFFIX: &str = ".part";
+
+/// A temporary file that will replace a target file. It lies in the target's folder under a unique name, and is locked,
+/// so that [`remove_stale_temp_files`] can tell it from the file of a process that was killed. Dropping it without
+/// [`finish`](Self::finish) removes it and leaves the target unchanged.
 #[derive(Debug)]
 pub struct AtomicFile {
     target: PathBuf,
@@ -18,33 +22,34 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins a file. If the path is a symbolic link, the file that it leads to is meant.
+    /// Creates a temporary file beside the target. If `path` is a symbolic link, the target is the file that it leads
+    /// to.
     ///
     /// # Errors
-    /// If the folder does not exist or cannot be written, or the path is a folder.
+    /// If the folder does not exist or cannot be written, or `path` is a folder.
     pub fn create(path: &Path) -> io::Result<Self> {
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         if target.file_name().is_none() || target.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let (prefix, suffix) = UNFINISHED;
-        let file = tempfile::Builder::new().prefix(prefix).suffix(suffix).make_in(folder(&target), |path| {
+        let mut builder = tempfile::Builder::new();
+        let file = builder.prefix(TEMP_PREFIX).suffix(TEMP_SUFFIX).make_in(folder(&target), |path| {
             let file = File::create_new(path)?;
-            // Where a file system knows no locks, nothing is swept.
+            // On a file system without locks, stale files are never removed.
             let _ = file.try_lock();
             Ok(file)
         })?;
         Ok(Self { target, file: BufWriter::new(file) })
     }
 
-    /// Puts the file in its place, with the permissions of the one that was there. Returns whether anything changed: a
-    /// file that says the same already is left as it is.
+    /// Renames the temporary file to the target, with the target's permissions, and returns whether the content has
+    /// changed. A target of the same content is not touched.
     ///
     /// # Errors
-    /// If the file cannot be written whole; then the one that was there stays.
+    /// If the file cannot be written, flushed to the disk or renamed; then the target is unchanged.
     pub fn finish(self) -> io::Result<bool> {
         let file = self.file.into_inner()?;
-        if is_same(file.as_file(), &self.target)? {
+        if has_same_content(file.as_file(), &self.target)? {
             return Ok(false);
         }
         if let Ok(metadata) = fs::metadata(&self.target) {
@@ -66,10 +71,10 @@ impl Write for AtomicFile {
     }
 }
 
-/// Writes a whole file; see [`AtomicFile::finish`].
+/// Writes a file atomically, and returns whether the content has changed.
 ///
 /// # Errors
-/// See [`AtomicFile`].
+/// See [`AtomicFile::create`] and [`AtomicFile::finish`].
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(false);
@@ -79,14 +84,14 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     file.finish()
 }
 
-/// Removes what runs that were killed have left beside a file.
-pub fn sweep(path: &Path) {
-    let (prefix, suffix) = UNFINISHED;
+/// Removes the temporary files that killed processes have left in the folder of `path`.
+pub fn remove_stale_temp_files(path: &Path) {
     for entry in fs::read_dir(folder(path)).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let is_unfinished = name.to_str().is_some_and(|name| name.starts_with(prefix) && name.ends_with(suffix));
-        if is_unfinished && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
-            // What cannot be removed does no harm.
+        let is_temporary =
+            name.to_str().is_some_and(|name| name.starts_with(TEMP_PREFIX) && name.ends_with(TEMP_SUFFIX));
+        if is_temporary && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            // A file that cannot be removed does no harm.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -96,7 +101,7 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn is_same(mut new: &File, old: &Path) -> io::Result<bool> {
+fn has_same_content(mut new: &File, old: &Path) -> io::Result<bool> {
     let Ok(mut old) = File::open(old) else { return Ok(false) };
     if new.metadata()?.len() != old.metadata()?.len() {
         return Ok(false);
@@ -117,6 +122,11 @@ fn is_same(mut new: &File, old: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use proptest::test_runner::{Config, RngSeed};
+
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
@@ -124,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_changes_only_if_it_says_something_new() {
+    fn unchanged_content_is_not_rewritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         for (text, changes) in [("one", true), ("one", false), ("two", true), ("", true), ("", false)] {
@@ -142,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_that_wrote_the_same_file_tore_it() {
+    fn concurrent_writers_do_not_tear_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         let (mut first, mut second) = (AtomicFile::create(&path).unwrap(), AtomicFile::create(&path).unwrap());
@@ -155,19 +165,59 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_removes_what_nobody_writes_any_more() {
+    fn only_temporary_files_without_a_writer_are_stale() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         for name in [".unfinished-dead.part", ".unfinished-", "another.part", ".another.part"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         let mut alive = AtomicFile::create(&path).unwrap();
-        sweep(&path);
+        remove_stale_temp_files(&path);
         alive.write_all(b"whole").unwrap();
         assert!(alive.finish().unwrap());
         let mut left = names(folder.path());
         left.sort();
         assert_eq!(left, [".another.part", ".unfinished-", "a.txt", "another.part"]);
+    }
+
+    proptest! {
+        #![proptest_config(Config {
+            cases: 64,
+            rng_seed: RngSeed::Fixed(7),
+            failure_persistence: None,
+            ..Config::default()
+        })]
+
+        /// Contents on both sides of the buffer's size, old and new equal but for at most one byte.
+        #[test]
+        fn the_content_is_what_was_written_and_is_rewritten_only_if_it_differs(
+            old in vec(any::<u8>(), 0..200_000),
+            change in proptest::option::of((any::<Index>(), any::<u8>())),
+            chunk in 1..100_000_usize,
+        ) {
+            let mut new = old.clone();
+            if let Some((index, byte)) = change {
+                match new.len() {
+                    0 => new.push(byte),
+                    len => new[index.index(len)] = byte,
+                }
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.bin");
+            prop_assert!(write(&path, &old).unwrap());
+            let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+            let before = modified(&path);
+
+            let mut file = AtomicFile::create(&path).unwrap();
+            for bytes in new.chunks(chunk) {
+                file.write_all(bytes).unwrap();
+            }
+            prop_assert_eq!(file.finish().unwrap(), new != old);
+            prop_assert!(fs::read(&path).unwrap() == new);
+            prop_assert!(new != old || modified(&path) == before, "unchanged content was rewritten");
+            prop_assert!(!write(&path, &new).unwrap());
+            prop_assert_eq!(names(folder.path()), ["a.bin"]);
+        }
     }
 
     #[cfg(unix)]

@@ -1,9 +1,10 @@
-//! A library of films and the genres of their posters.
+//! Media collections: finds the posters in a folder of films and series, classifies them, and writes their genres.
 //!
-//! [`scan`] finds the posters, [`state`] remembers what is known of them, [`tag`] reads and classifies what is new or
-//! changed, and [`results`] writes what came of it: tables, a gallery, files beside the posters, genres in NFO files.
-//! [`watch`] tells when it is time to do so again.
+//! [`scan`] finds the posters, [`state`] caches predictions in SQLite, [`tag`] classifies posters that are new or
+//! changed, and [`results`] writes tables, an HTML [`gallery`], sidecar files and genres in [NFO files](nfo). [`watch`]
+//! tells when the next pass is due.
 
+pub mod failure;
 pub mod gallery;
 pub mod naming;
 pub mod nfo;
@@ -12,4 +13,5 @@ pub mod results;
 pub mod scan;
 pub mod state;
 pub mod tag;
+pub mod thumbnail;
 pub mod watch;

@@ -1,8 +1,8 @@
 //! Labelled posters: CSV files and the folders that hold their pictures.
 //!
 //! Two layouts are read. Both need a column that says where the picture is: `path`, `image`, `file` or `filename` (a
-//! path below the image folder, usually the CSV file's own), or `Id` or `imdbId` (the picture is `<Id>.jpg` in the image
-//! folder, usually `Images` beside the CSV file).
+//! path below the image folder, usually the CSV file's own), or `Id` or `imdbId` (the picture is `<Id>.jpg` in the
+//! image folder, usually `Images` beside the CSV file).
 //!
 //! * **A column a genre**: cells are `1`, `0`, or empty for *unknown*. A column `Genre` beside them is for people and
 //!   is read for one thing only: a name in it such as `Action_Adventure`, made of genres that are unknown one by one,
@@ -59,8 +59,8 @@ pub struct LabelledPoster {
     pub any_of: Vec<Vec<usize>>,
 }
 
-/// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where they
-/// usually do: paths are relative to the CSV file's own folder, `<Id>.jpg` is in `Images` beside it.
+/// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where
+/// they usually do: paths are relative to the CSV file's own folder, `<Id>.jpg` is in `Images` beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// The CSV file.

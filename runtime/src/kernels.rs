@@ -1,116 +1,139 @@
-//! A MobileNetV2 (Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018) with the head that `train`
-//! gives it, run for one picture by code of its own: several times as fast as a general graph of convolutions.
+//! MobileNetV2 inference kernels: fused inverted residual blocks on SIMD GEMM and depthwise convolutions, batch size 1.
 //!
-//! Maps are `[height, width, channels]`, so that a pointwise convolution is a matrix product as it lies and a depthwise
-//! one runs along the channels. A block's wide middle, six times its input, never exists as a whole: [`Block`] makes a
-//! few rows of it that stay in the second cache, and the stem is the first block's way to such rows.
+//! The network is that of Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018, with the
+//! classifier head that `train` gives it. Feature maps are NHWC, `[height, width, channels]`: a pointwise convolution
+//! is a GEMM without any rearrangement, and a depthwise convolution is vectorised along the channels. Each inverted
+//! residual block is fused (expand, depthwise, project) over strips of rows that fit in the L2 cache, so the six times
+//! larger expanded feature map is never materialised. The stem is folded into the first block by im2col.
+//!
+//! | module | content |
+//! |---|---|
+//! | `isa`, `simd`, `multiply_add` | CPU detection and dispatch, loads and stores, multiply-add per weight type |
+//! | `float16`, `weights`, `conv` | f16 and bf16 conversions, weights and layers as ONNX has them |
+//! | `pack`, `gemm`, `depthwise`, `im2col`, `pooling` | the layers |
+//! | `block`, `head` | inverted residual block, classifier head |
 
 mod block;
+mod conv;
 mod depthwise;
+mod float16;
+mod gemm;
 mod head;
+mod im2col;
 mod isa;
-mod pointwise;
+mod multiply_add;
+mod pack;
+mod pooling;
+mod scratch;
+mod simd;
 mod weights;
 
 use std::cell::RefCell;
 
-use block::Scratch;
-pub use block::{Block, Convolution, Input, Picture};
+pub use block::Block;
+use block::{BlockScratch, Input};
+pub use conv::Convolution;
+use gemm::{Pointwise, Target};
 pub use head::{Dense, Head, Matrix};
+use im2col::StemInput;
 pub use isa::Isa;
-use isa::{add_pixels, room};
-use pointwise::{Pointwise, Target};
+use pooling::add_channel_sums;
+use scratch::scratch_slice;
 pub use weights::Weights;
 
-/// A trunk and the head that makes probabilities of its means.
+/// A MobileNetV2 classifier: backbone and head.
 #[derive(Debug)]
 pub struct MobileNet {
-    /// From a picture to means.
-    pub trunk: Trunk,
-    /// From means to probabilities.
+    /// From image to pooled features.
+    pub backbone: Backbone,
+    /// From pooled features to probabilities.
     pub head: Head,
 }
 
 impl MobileNet {
-    /// The number of classes.
+    /// Number of classes.
     pub fn classes(&self) -> usize {
-        self.head.classes.bias.len()
+        self.head.classifier.bias.len()
     }
 
-    /// The probability of each class for a picture `[3, height, width]`, `size` its height and width.
+    /// The probability of each class, `[classes]`, for an image `planes`, `[3, height, width]`, of `size` height and
+    /// width.
     ///
     /// # Panics
-    /// As [`Trunk::means`].
+    /// As [`Backbone::pooled_features`].
     pub fn probabilities(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
-        self.head.probabilities(self.trunk.means(planes, size))
+        self.head.probabilities(self.backbone.pooled_features(planes, size))
     }
 }
 
-/// The layers of a trunk, from the stem to the last pointwise convolution.
+/// The layers from the stem to the last pointwise convolution, and global average pooling.
 #[derive(Debug)]
-pub struct Trunk {
+pub struct Backbone {
     isa: Isa,
-    /// Pads and stride of the stem; its weights are those of the first block's expansion.
+    /// Pads (top, left, bottom, right) and stride of the stem; the first block's expansion has its weights.
     stem: ([usize; 4], usize),
     blocks: Vec<Block>,
     last: Pointwise,
 }
 
 thread_local! {
-    /// Kept from picture to picture: the system takes longer to hand out memory than a small trunk to run.
+    /// Buffers that each thread keeps between images: to have the system map fresh pages takes longer than to run a
+    /// small backbone.
     static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 #[derive(Default)]
 struct Buffers {
-    /// What the last block made, and what the next one makes.
+    /// Input and output feature map of the current block.
     maps: [Vec<f32>; 2],
-    scratch: Scratch,
+    scratch: BlockScratch,
 }
 
-impl Trunk {
-    /// Puts layers together: pads (top, left, bottom, right) and stride of the stem, blocks, of which the first one's
-    /// expansion is the stem itself with weights `[channels, 3, 3, 3]`, and the last convolution.
+impl Backbone {
+    /// Assembles a backbone and packs its last convolution.
+    ///
+    /// `stem`: pads (top, left, bottom, right) and stride of the stem. `blocks`: the inverted residual blocks; the
+    /// first one's expansion is the stem itself, with weights `[channels, 3, 3, 3]`. `last`: the last pointwise
+    /// convolution.
     pub fn new(isa: Isa, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
         let inputs = last.weight.count() / last.bias.len();
         let last = Pointwise::new(isa, last, [inputs, last.bias.len()]);
         Self { isa, stem, blocks, last }
     }
 
-    /// The number of means that [`means`](Self::means) returns.
-    pub fn channels(&self) -> usize {
-        let taps = self.blocks.iter().filter(|block| block.is_tapped()).map(Block::middle);
+    /// Number of [`pooled_features`](Self::pooled_features).
+    pub fn feature_count(&self) -> usize {
+        let taps = self.blocks.iter().filter(|block| block.is_tapped()).map(Block::expanded_channels);
         taps.sum::<usize>() + self.last.outputs()
     }
 
-    /// The means over the picture of what the tapped blocks expand their inputs to, in their order, and of the last
-    /// convolution's outputs.
+    /// Global averages of the tapped blocks' expanded feature maps, in order, and of the last convolution's outputs.
     ///
-    /// `planes` is a picture `[3, height, width]`, `size` its height and width.
+    /// `planes` is an image `[3, height, width]`, `size` its height and width.
     ///
     /// # Panics
-    /// If `planes` is shorter, or a side with its pads is shorter than a kernel.
-    pub fn means(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
+    /// If `planes` is shorter, or a side with its padding is shorter than a kernel.
+    pub fn pooled_features(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
         BUFFERS.with_borrow_mut(|Buffers { maps: [x, y], scratch }| {
-            let mut means = Vec::new();
+            let mut features = Vec::new();
             let (pads, stride) = self.stem;
-            let picture = Picture { planes, size, pads, stride };
-            let mut size = picture.output_size();
+            let image = StemInput { planes, size, pads, stride };
+            let mut size = image.output_size();
             for (index, block) in self.blocks.iter().enumerate() {
-                let input = if index == 0 { Input::Picture(&picture) } else { Input::Map(x) };
-                block.run(&input, size, y, scratch, &mut means);
+                let input = if index == 0 { Input::Image(&image) } else { Input::FeatureMap(x) };
+                block.run(&input, size, y, scratch, &mut features);
                 size = block.output_size(size);
                 std::mem::swap(x, y);
             }
             let outputs = self.last.outputs();
             let pixels = size[0] * size[1];
-            let y = room(y, pixels * outputs);
-            let places: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
-            self.last.run(x, Target { y, places: &places, residual: None }, &mut scratch.buffers);
+            let y = scratch_slice(y, pixels * outputs);
+            let row_offsets: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
+            self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.gemm);
             let mut sums = vec![0.0; outputs];
-            add_pixels(self.isa.arch, y, &mut sums);
-            means.extend(sums.iter().map(|sum| sum / pixels as f32));
-            means
+            add_channel_sums(self.isa.arch(), y, &mut sums);
+            features.extend(sums.iter().map(|sum| sum / pixels as f32));
+            features
         })
     }
 }
@@ -123,30 +146,30 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg32;
 
-    /// Numbers between -1 and 1, others in each call.
+    /// `len` numbers between -1 and 1; every call continues one random sequence per thread.
     pub fn random(len: usize) -> Vec<f32> {
         thread_local!(static RNG: RefCell<Pcg32> = RefCell::new(Pcg32::seed_from_u64(5)));
         RNG.with_borrow_mut(|rng| (0..len).map(|_| rng.random_range(-1.0..1.0)).collect())
     }
 
-    /// Weights between -1 and 1, others in each call.
-    pub fn singles(len: usize) -> Vec<[u8; 4]> {
+    /// `len` weights between -1 and 1 as little-endian f32.
+    pub fn random_f32_bytes(len: usize) -> Vec<[u8; 4]> {
         random(len).into_iter().map(f32::to_le_bytes).collect()
     }
 
-    /// The same of 16 bits, and among them zero and the smallest.
-    pub fn halves(len: usize) -> Vec<[u8; 2]> {
-        let mut halves: Vec<_> = random(len).into_iter().map(|value| f16::from_f32(value).to_le_bytes()).collect();
-        halves.iter_mut().zip([0_u16, 1, 0x8001, 0x83ff]).for_each(|(half, bits)| *half = bits.to_le_bytes());
-        halves
+    /// `len` weights between -1 and 1 as little-endian f16; the first are zero and subnormals.
+    pub fn random_f16_bytes(len: usize) -> Vec<[u8; 2]> {
+        let mut bytes: Vec<_> = random(len).into_iter().map(|value| f16::from_f32(value).to_le_bytes()).collect();
+        bytes.iter_mut().zip([0_u16, 1, 0x8001, 0x83ff]).for_each(|(bytes, bits)| *bytes = bits.to_le_bytes());
+        bytes
     }
 
-    /// Sums in another order differ in the last digits.
+    /// Asserts equality up to the rounding of sums in another order: 1e-5, relative above 1.
     pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
         assert_eq!(found.len(), expected.len(), "{what}");
-        for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
-            let close = (found - expected).abs() <= 1e-5 * expected.abs().max(1.0);
-            assert!(close, "{what}: {found} for {expected} at {place}");
+        for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let is_close = (found - expected).abs() <= 1e-5 * expected.abs().max(1.0);
+            assert!(is_close, "{what}: {found} for {expected} at {index}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How good the probabilities and the decisions made from them are: figures per genre, averages over genres and
-//! posters, and bootstrap intervals.
+//! Multi-label classification metrics: precision, recall, F1, average precision and ROC AUC per genre, their averages,
+//! calibration error, and bootstrap intervals.
 //!
 //! Conventions, the same everywhere:
 //! * A poster is predicted to have a genre when its probability is at or above the genre's threshold.

@@ -1,10 +1,15 @@
-//! A poster: from the bytes of a JPEG, PNG or WebP file to the model's input.
+//! Preprocessing: decode a JPEG, PNG or WebP poster, apply its EXIF orientation, resize it, normalise it to a tensor.
 //!
-//! This is the only preprocessing there is. Training keeps the pixels that [`DecodedImage::resize`] returns in its cache and feeds
-//! them through [`normalise`]; the device does both in one go. Both read by [`decode_for`], which never makes the pixels of
-//! a large JPEG; [`decode`] and [`resize`] are what that is held against.
+//! Training and inference share this module, so that both see the same pixels. Training stores the pixels that
+//! [`DecodedImage::resize`] returns in a cache and passes them to [`normalise`]; inference does both at once in
+//! [`tensor`].
+//!
+//! [`decode`] and [`resize`] work on all pixels of an image. [`decode_for`] is told the size that is wanted: a large
+//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution. Whatever that path declines is
+//! decoded in full. `tests/jpeg_scaling.rs` compares the two paths, `tests/decode.rs` covers formats and damaged files.
 
 mod jpeg;
+mod rgb8;
 
 use std::fs;
 use std::io::Cursor;
@@ -12,15 +17,16 @@ use std::path::Path;
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::ImageRef};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use serde::{Deserialize, Serialize};
 
+pub use self::rgb8::Rgb8Image;
 use crate::error::{Error, one_line};
 
-/// The most pixels that a poster may have: enough for a scan of 10,000 x 10,000.
+/// The most pixels (width times height) that a poster may have: enough for a scan of 10,000 x 10,000.
 pub const MAX_PIXELS: u64 = 100_000_000;
 
-/// What the model expects of its input, a tensor `[N, 3, height, width]` of `(value / 255 - mean) / std`.
+/// The input of a model, a tensor `[N, 3, height, width]` of `(value / 255 - mean) / std`, `value` from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputSpec {
     /// Width in pixels.
@@ -29,7 +35,7 @@ pub struct InputSpec {
     pub height: u32,
     /// Order of the three channels.
     pub channels: Channels,
-    /// How a poster of another shape is brought to `width` x `height`.
+    /// Resizing of a poster to `width` x `height`.
     pub resize: Resize,
     /// Mean of each channel, on the scale 0 to 1.
     pub mean: [f32; 3],
@@ -45,17 +51,18 @@ pub enum Channels {
     Rgb,
 }
 
-/// How a poster is brought to the input's size.
+/// Resizing of a poster to the input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resize {
-    /// Width and height are scaled each on its own, with a triangle filter as wide as the scale asks (no aliasing).
-    /// Nothing is cut off: the title at the foot of a poster and the face at its head both tell of its genre.
+    /// Width and height are scaled independently by an antialiasing triangle (bilinear) filter, whose support grows
+    /// with the scale. Nothing is cropped: the title at the foot of a poster and the face at its head both tell of its
+    /// genre.
     Stretch,
 }
 
 impl InputSpec {
-    /// An RGB input of the given size, scaled to -1 to 1.
+    /// An RGB input of the given size in pixels, normalised to -1 to 1.
     pub fn rgb(width: u32, height: u32) -> Self {
         Self { width, height, channels: Channels::Rgb, resize: Resize::Stretch, mean: [0.5; 3], std: [0.5; 3] }
     }
@@ -70,62 +77,61 @@ impl InputSpec {
         3 * self.width as usize * self.height as usize
     }
 
-    /// Whether the input holds no value at all.
+    /// Whether the input has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A picture as it is stored, and how to look at it.
+/// A decoded image with its EXIF orientation, which is applied after resizing: either RGB pixels, or of a large JPEG
+/// the DCT coefficients that the wanted size needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedImage {
     stored: Stored,
-    /// What makes it upright.
     orientation: Orientation,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Stored {
-    Pixels(RgbImage),
+    Pixels(Rgb8Image),
     /// A large JPEG.
-    Waves(jpeg::Waves),
+    Dct(jpeg::DctImage),
 }
 
 impl DecodedImage {
-    /// Width and height of the upright poster in pixels.
+    /// Width and height of the upright image in pixels: those of the file, whatever size it was decoded for.
     pub fn dimensions(&self) -> (u32, u32) {
         let stored = match &self.stored {
             Stored::Pixels(pixels) => pixels.dimensions(),
-            Stored::Waves(waves) => waves.dimensions(),
+            Stored::Dct(image) => image.dimensions(),
         };
-        turn(stored, self.orientation)
+        oriented(stored, self.orientation)
     }
 
-    /// Brings the upright picture to `width` x `height` by the rule [`Resize::Stretch`].
+    /// The upright image, resized to `width` x `height` pixels by [`Resize::Stretch`].
     ///
-    /// It is turned when it is small. A picture that [`decode_for`] was told a size for is blurred if it is made larger
-    /// than that.
+    /// An image that [`decode_for`] decoded for a smaller size is blurred: it lacks the high frequencies.
     ///
     /// # Panics
-    /// If the wanted size has no pixels.
-    pub fn resize(&self, width: u32, height: u32) -> RgbImage {
-        let (width, height) = turn((width, height), self.orientation);
+    /// If `width` or `height` is 0.
+    pub fn resize(&self, width: u32, height: u32) -> Rgb8Image {
+        let (width, height) = oriented((width, height), self.orientation);
         let resized = match &self.stored {
             Stored::Pixels(pixels) => resize(pixels, width, height),
-            Stored::Waves(waves) => waves.resize(width, height),
+            Stored::Dct(image) => image.resize(width, height),
         };
         upright(resized, self.orientation)
     }
 }
 
-impl From<RgbImage> for DecodedImage {
-    fn from(pixels: RgbImage) -> Self {
+impl From<Rgb8Image> for DecodedImage {
+    fn from(pixels: Rgb8Image) -> Self {
         Self { stored: Stored::Pixels(pixels), orientation: Orientation::NoTransforms }
     }
 }
 
-/// Width and height behind a turn by `orientation`.
-fn turn<T>((width, height): (T, T), orientation: Orientation) -> (T, T) {
+/// Width and height after `orientation` is applied; also the reverse, as all that matters is whether they are swapped.
+fn oriented<T>((width, height): (T, T), orientation: Orientation) -> (T, T) {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     match orientation {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
@@ -133,27 +139,38 @@ fn turn<T>((width, height): (T, T), orientation: Orientation) -> (T, T) {
     }
 }
 
-fn upright(pixels: RgbImage, orientation: Orientation) -> RgbImage {
+/// Applies an EXIF orientation.
+fn upright(pixels: Rgb8Image, orientation: Orientation) -> Rgb8Image {
     if orientation == Orientation::NoTransforms {
         return pixels;
     }
-    let mut picture = DynamicImage::from(pixels);
-    picture.apply_orientation(orientation);
-    picture.into_rgb8()
+    let (width, height) = pixels.dimensions();
+    let pixels = image::RgbImage::from_raw(width, height, pixels.into_raw()).expect("three samples for each pixel");
+    let mut image = DynamicImage::from(pixels);
+    image.apply_orientation(orientation);
+    into_rgb8(image)
 }
 
-/// Reads a poster file and decodes all of it.
+/// 8-bit RGB without a copy if it is that already.
+fn into_rgb8(image: DynamicImage) -> Rgb8Image {
+    let image = image.into_rgb8();
+    let (width, height) = image.dimensions();
+    Rgb8Image::from_raw(width, height, image.into_raw()).expect("three samples for each pixel")
+}
+
+/// Reads a poster file and decodes all of its pixels, as [`decode`] does.
 ///
 /// # Errors
-/// See [`Error`].
-pub fn open(path: &Path) -> Result<RgbImage, Error> {
+/// [`Error::Unreadable`] if the file cannot be read, else as [`decode`].
+pub fn open(path: &Path) -> Result<Rgb8Image, Error> {
     decode(&read(path)?, &path.display().to_string())
 }
 
-/// Reads a poster file and decodes it for a picture of the given width and height; see [`decode_for`].
+/// Reads a poster file and decodes it for the given width and height in pixels, as [`decode_for`] does with
+/// [`MAX_PIXELS`].
 ///
 /// # Errors
-/// See [`Error`].
+/// [`Error::Unreadable`] if the file cannot be read, else as [`decode`].
 pub fn open_for(path: &Path, size: (u32, u32)) -> Result<DecodedImage, Error> {
     decode_for(&read(path)?, &path.display().to_string(), MAX_PIXELS, size)
 }
@@ -162,34 +179,45 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|cause| Error::Unreadable { name: path.display().to_string(), cause })
 }
 
-/// Decodes all of a JPEG, PNG or WebP picture of at most [`MAX_PIXELS`], whatever its name ends in, into upright 8-bit
-/// RGB.
+/// Decodes all pixels of a JPEG, PNG or WebP image of at most [`MAX_PIXELS`] to upright 8-bit RGB.
 ///
-/// The EXIF orientation is applied, grey and CMYK become RGB, transparent pixels are laid over white. `path` is used
-/// in messages only.
+/// The format is told from the bytes. The EXIF orientation is applied, grey and CMYK become RGB, transparent pixels are
+/// blended over white. `name` is used in messages only.
 ///
 /// # Errors
-/// See [`Error`].
-pub fn decode(bytes: &[u8], name: &str) -> Result<RgbImage, Error> {
-    let (decoder, orientation) = begin(bytes, name, MAX_PIXELS)?;
-    Ok(upright(finish(decoder, name)?, orientation))
+/// * [`Error::Empty`] if there are no bytes,
+/// * [`Error::UnknownFormat`] if they are not of one of the three formats,
+/// * [`Error::TooLarge`] if the header claims too many pixels,
+/// * [`Error::Damaged`] if the image is truncated or otherwise cannot be decoded.
+pub fn decode(bytes: &[u8], name: &str) -> Result<Rgb8Image, Error> {
+    let (decoder, orientation) = read_header(bytes, name, MAX_PIXELS)?;
+    Ok(upright(decode_pixels(decoder, name)?, orientation))
 }
 
-/// As [`decode`], but of at most `max_pixels`, and for pictures up to the given width and height that
-/// [`DecodedImage::resize`] will make of it: of a JPEG of many times that size only what they need is kept.
+/// Decodes an image of at most `max_pixels` that [`DecodedImage::resize`] will bring to `size` or less: the width and
+/// height in pixels of the upright image.
+///
+/// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block as
+/// the size needs. All other images are decoded as by [`decode`].
 ///
 /// # Errors
-/// See [`Error`].
+/// As [`decode`].
 pub fn decode_for(bytes: &[u8], name: &str, max_pixels: u64, size: (u32, u32)) -> Result<DecodedImage, Error> {
-    let (decoder, orientation) = begin(bytes, name, max_pixels)?;
-    // What cannot be read like that is left to the decoder of full pictures, whose word on damaged files holds.
-    let waves = jpeg::Waves::read(bytes, turn(size, orientation));
-    let stored = waves.map_or_else(|| finish(decoder, name).map(Stored::Pixels), |waves| Ok(Stored::Waves(waves)))?;
+    let (decoder, orientation) = read_header(bytes, name, max_pixels)?;
+    let stored = match jpeg::DctImage::read(bytes, oriented(size, orientation)) {
+        Ok(image) => Stored::Dct(image),
+        // Damaged files included: whether one is beyond repair is for the decoder of all pixels to say.
+        Err(_declined) => Stored::Pixels(decode_pixels(decoder, name)?),
+    };
     Ok(DecodedImage { stored, orientation })
 }
 
-/// The decoder of a picture, and how to look at it.
-fn begin<'a>(bytes: &'a [u8], name: &str, max_pixels: u64) -> Result<(impl ImageDecoder + 'a, Orientation), Error> {
+/// A decoder that has read the header of an image, and the EXIF orientation.
+fn read_header<'a>(
+    bytes: &'a [u8],
+    name: &str,
+    max_pixels: u64,
+) -> Result<(impl ImageDecoder + 'a, Orientation), Error> {
     let name = || name.to_string();
     if bytes.is_empty() {
         return Err(Error::Empty { name: name() });
@@ -207,7 +235,7 @@ fn begin<'a>(bytes: &'a [u8], name: &str, max_pixels: u64) -> Result<(impl Image
     if u64::from(width) * u64::from(height) > max_pixels {
         return Err(Error::TooLarge { name: name(), width, height, limit: max_pixels });
     }
-    if is_cut_short(bytes) {
+    if is_truncated_jpeg(bytes) {
         return Err(Error::Damaged { name: name(), reason: "the file ends in the middle of the picture".into() });
     }
 
@@ -215,7 +243,7 @@ fn begin<'a>(bytes: &'a [u8], name: &str, max_pixels: u64) -> Result<(impl Image
     Ok((decoder, orientation))
 }
 
-fn finish(decoder: impl ImageDecoder, name: &str) -> Result<RgbImage, Error> {
+fn decode_pixels(decoder: impl ImageDecoder, name: &str) -> Result<Rgb8Image, Error> {
     DynamicImage::from_decoder(decoder).map(flatten).map_err(|error| damaged(error, name))
 }
 
@@ -223,65 +251,86 @@ fn damaged(error: ImageError, name: &str) -> Error {
     Error::Damaged { name: name.to_string(), reason: one_line(&error.to_string()) }
 }
 
-/// Whether a JPEG lacks the marker at its end. The decoder would fill what is missing with grey, and grey has no genre.
-/// Inside of a scan a byte 0xFF is always followed by 0x00 or a restart marker (ITU-T T.81, B.1.1.5), so that the last
-/// end marker of a whole file stands behind the last start of a scan; a thumbnail or a second picture changes nothing.
-fn is_cut_short(bytes: &[u8]) -> bool {
+/// Whether a JPEG lacks its EOI (end of image) marker. The decoder would fill the missing part with grey, and grey has
+/// no genre.
+///
+/// Inside a scan a byte 0xFF is always followed by 0x00 or a restart marker (ITU-T T.81, B.1.1.5), so the last EOI of a
+/// complete file comes after its last SOS (start of scan); an embedded thumbnail or a second image changes nothing.
+fn is_truncated_jpeg(bytes: &[u8]) -> bool {
     let last = |bytes: &[u8], marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
-    // Only what follows the end marker is looked through for a scan: a byte or two of a whole file.
-    let is_whole = last(bytes, 0xD9).is_some_and(|end| last(&bytes[end..], 0xDA).is_none());
-    bytes.starts_with(&[0xFF, 0xD8]) && !is_whole
+    // Only the bytes after the EOI are searched for an SOS: one or two of a complete file.
+    let is_complete = last(bytes, 0xD9).is_some_and(|end| last(&bytes[end..], 0xDA).is_none());
+    bytes.starts_with(&[0xFF, 0xD8]) && !is_complete
 }
 
-/// 8-bit RGB of any picture; what is transparent shows white paper.
-fn flatten(picture: DynamicImage) -> RgbImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8();
+/// 8-bit RGB of any image; transparent pixels are blended over white.
+fn flatten(image: DynamicImage) -> Rgb8Image {
+    if !image.color().has_alpha() {
+        return into_rgb8(image);
     }
-    let picture = picture.into_rgba8();
-    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
-        let [red, green, blue, alpha] = picture.get_pixel(x, y).0.map(u32::from);
-        Rgb([red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    let image = image.into_rgba8();
+    Rgb8Image::from_fn(image.width(), image.height(), |x, y| {
+        let [red, green, blue, alpha] = image.get_pixel(x, y).0.map(u32::from);
+        [red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
     })
 }
 
-/// Brings a picture to `width` x `height` by the rule [`Resize::Stretch`].
+/// Resizes an image to `width` x `height` pixels by [`Resize::Stretch`].
 ///
 /// # Panics
-/// If the picture or the wanted size has no pixels.
-pub fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
-    let mut resized = RgbImage::new(width, height);
-    let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3)
-        .expect("a picture's buffer fits its size");
-    let mut target = fast_image_resize::images::Image::from_slice_u8(width, height, &mut resized, PixelType::U8x3)
-        .expect("a picture's buffer fits its size");
+/// If a side of the image, `width` or `height` is 0.
+pub fn resize(image: &Rgb8Image, width: u32, height: u32) -> Rgb8Image {
+    let mut resized = Rgb8Image::new(width, height);
+    let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
+        .expect("three samples for each pixel");
+    let mut target =
+        fast_image_resize::images::Image::from_slice_u8(width, height, resized.as_raw_mut(), PixelType::U8x3)
+            .expect("three samples for each pixel");
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options).expect("both pictures are 8-bit RGB and not empty");
+    Resizer::new().resize(&source, &mut target, &options).expect("both images are 8-bit RGB and not empty");
     resized
 }
 
-/// Writes interleaved pixels, `[height, width, 3]`, as the planes of an input, `[3, height, width]`.
+/// Normalises interleaved samples, `[height, width, 3]`, to the planes of an input, `[3, height, width]`: each value
+/// becomes `(value / 255 - mean) / std`.
 ///
 /// # Panics
-/// If `pixels` or `planes` is not as long as [`InputSpec::len`] says.
-pub fn normalise(pixels: &[u8], input: &InputSpec, planes: &mut [f32]) {
-    assert_eq!(pixels.len(), input.len(), "pixels must be [height, width, 3]");
+/// If the length of `samples` or `planes` is not [`InputSpec::len`].
+pub fn normalise(samples: &[u8], input: &InputSpec, planes: &mut [f32]) {
+    assert_eq!(samples.len(), input.len(), "samples must be [height, width, 3]");
     assert_eq!(planes.len(), input.len(), "planes must be [3, height, width]");
     let area = input.len() / 3;
     for (channel, plane) in planes.chunks_exact_mut(area).enumerate() {
         let scale = 1.0 / (255.0 * input.std[channel]);
         let offset = -input.mean[channel] / input.std[channel];
-        for (value, pixel) in plane.iter_mut().zip(pixels.chunks_exact(3)) {
+        for (value, pixel) in plane.iter_mut().zip(samples.chunks_exact(3)) {
             *value = f32::from(pixel[channel]) * scale + offset;
         }
     }
 }
 
-/// The whole of preprocessing for one picture: [`DecodedImage::resize`], then [`normalise`]. Returns `[3, height, width]`.
-pub fn tensor(picture: &DecodedImage, input: &InputSpec) -> Vec<f32> {
-    let resized = picture.resize(input.width, input.height);
+/// The input tensor of one image, `[3, height, width]`: [`DecodedImage::resize`], then [`normalise`].
+///
+/// ```
+/// use runtime::preprocess::{self, InputSpec, MAX_PIXELS};
+///
+/// # let bytes = std::fs::read("../fixtures/posters/adventure-large.jpg")?;
+/// let input = InputSpec::rgb(96, 144);
+/// let image = preprocess::decode_for(&bytes, "poster.jpg", MAX_PIXELS, input.size())?;
+/// assert_eq!(image.dimensions(), (1000, 1500));
+///
+/// let tensor = preprocess::tensor(&image, &input);
+/// assert_eq!(tensor.len(), 3 * 144 * 96);
+/// assert!(tensor.iter().all(|value| value.abs() < 1.001));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Panics
+/// If the input's width or height is 0.
+pub fn tensor(image: &DecodedImage, input: &InputSpec) -> Vec<f32> {
+    let resized = image.resize(input.width, input.height);
     let mut planes = vec![0.0; input.len()];
-    normalise(&resized, input, &mut planes);
+    normalise(resized.as_raw(), input, &mut planes);
     planes
 }
 
@@ -301,28 +350,27 @@ mod tests {
     }
 
     #[test]
-    fn resize_keeps_the_mean_of_a_picture() {
-        let picture =
-            RgbImage::from_fn(301, 447, |x, y| Rgb([(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]));
-        let mean = |picture: &RgbImage, channel: usize| {
-            let values = picture.pixels().map(|pixel| f64::from(pixel[channel]));
-            values.sum::<f64>() / f64::from(picture.width() * picture.height())
+    fn resize_keeps_the_mean_of_an_image() {
+        let image = Rgb8Image::from_fn(301, 447, |x, y| [(x % 256) as u8, (y % 256) as u8, ((x * y) % 256) as u8]);
+        let mean = |image: &Rgb8Image, channel: usize| {
+            let values = image.pixels().map(|pixel| f64::from(pixel[channel]));
+            values.sum::<f64>() / f64::from(image.width() * image.height())
         };
         for (width, height) in [(96, 144), (301, 447), (64, 64), (7, 500)] {
-            let resized = resize(&picture, width, height);
+            let resized = resize(&image, width, height);
             assert_eq!(resized.dimensions(), (width, height));
             for channel in 0..3 {
-                let difference = (mean(&resized, channel) - mean(&picture, channel)).abs();
+                let difference = (mean(&resized, channel) - mean(&image, channel)).abs();
                 assert!(difference < 2.0, "{width} x {height}, channel {channel}: the mean moves by {difference}");
             }
         }
     }
 
     #[test]
-    fn transparent_pixels_show_white() {
+    fn transparent_pixels_are_blended_over_white() {
         let mut png = Cursor::new(Vec::new());
-        let picture = image::RgbaImage::from_fn(2, 1, |x, _| image::Rgba([200, 0, 0, if x == 0 { 0 } else { 255 }]));
-        picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let image = image::RgbaImage::from_fn(2, 1, |x, _| image::Rgba([200, 0, 0, if x == 0 { 0 } else { 255 }]));
+        image.write_to(&mut png, image::ImageFormat::Png).unwrap();
         let decoded = decode(png.get_ref(), "test.png").unwrap();
         assert_eq!(decoded.into_raw(), [255, 255, 255, 200, 0, 0]);
     }

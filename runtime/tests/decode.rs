@@ -1,25 +1,24 @@
-//! Posters as they are found: every format, orientation and colour space, and every way of being broken.
+//! Decoding of posters: file formats, EXIF orientations, colour spaces, transparency, and damaged files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use image::RgbImage;
 use runtime::Error;
-use runtime::preprocess::{self, MAX_PIXELS};
+use runtime::preprocess::{self, MAX_PIXELS, Rgb8Image};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
 }
 
-/// The mean difference of two pictures' values at the size of a usual input.
-fn difference(a: &RgbImage, b: &RgbImage) -> f64 {
-    let (a, b) = (preprocess::resize(a, 96, 144), preprocess::resize(b, 96, 144));
+/// The mean absolute difference of two images, in levels of 255, at the size of a usual input.
+fn difference(a: &Rgb8Image, b: &Rgb8Image) -> f64 {
+    let (a, b) = (preprocess::resize(a, 96, 144).into_raw(), preprocess::resize(b, 96, 144).into_raw());
     let total: f64 = a.iter().zip(b.iter()).map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
     total / a.len() as f64
 }
 
 #[test]
-fn the_same_poster_stored_in_any_way_is_the_same() {
+fn one_poster_in_every_format_decodes_alike() {
     let reference = preprocess::open(&fixture("posters/western.png")).unwrap();
     let mut seen = 0;
     let mut problems = Vec::new();
@@ -41,7 +40,7 @@ fn the_same_poster_stored_in_any_way_is_the_same() {
 }
 
 #[test]
-fn every_poster_can_be_read() {
+fn every_poster_is_decoded() {
     let cases = [
         ("space-baseline.jpg", (600, 900)),
         ("horror-progressive.jpg", (600, 900)),
@@ -83,7 +82,7 @@ fn broken_posters_are_refused_by_name_and_reason() {
 }
 
 #[test]
-fn a_poster_cut_at_any_length_is_an_error_and_never_a_panic() {
+fn truncated_posters_are_errors_and_never_panic() {
     for name in [
         "western-baseline.jpg",
         "western-progressive.jpg",
@@ -92,7 +91,7 @@ fn a_poster_cut_at_any_length_is_an_error_and_never_a_panic() {
         "western-lossless.webp",
     ] {
         let bytes = fs::read(fixture("posters").join(name)).unwrap();
-        // Twelve bytes of a PNG's end say nothing of its pixels.
+        // The last twelve bytes of a PNG, its chunk IEND, hold no pixels.
         let whole = bytes.len() - 12;
         for length in (0..64).chain((64..whole).step_by(whole / 60)) {
             assert!(preprocess::decode(&bytes[..length], name).is_err(), "{name}, {length} of {} bytes", bytes.len());
@@ -101,7 +100,7 @@ fn a_poster_cut_at_any_length_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn bytes_behind_a_picture_and_thumbnails_inside_it_do_no_harm() {
+fn trailing_bytes_and_embedded_thumbnails_are_ignored() {
     let whole = fs::read(fixture("posters/western-baseline.jpg")).unwrap();
     let picture = preprocess::decode(&whole, "whole").unwrap();
     // An application segment that holds another JPEG, as cameras write their thumbnails.
@@ -120,10 +119,10 @@ fn bytes_behind_a_picture_and_thumbnails_inside_it_do_no_harm() {
 }
 
 #[test]
-fn the_limit_is_what_it_says() {
+fn images_of_more_than_max_pixels_are_too_large() {
     assert_eq!(MAX_PIXELS, 100_000_000);
     let mut header = fs::read(fixture("broken/huge.png")).unwrap();
-    // Width and height stand behind the signature and the header chunk's length and name; then comes a checksum.
+    // Width and height follow the signature and the IHDR chunk's length and name; its CRC follows them.
     header[16..24].copy_from_slice(&[10_000_u32.to_be_bytes(), 10_001_u32.to_be_bytes()].concat());
     let mut crc = !0_u32;
     for byte in &header[12..29] {

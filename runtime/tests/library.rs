@@ -1,19 +1,17 @@
-//! `runtime tag` on made-up libraries.
+//! `runtime tag` on generated collections.
 
 #![cfg(feature = "cli")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use fixtures::library::{self, Broken};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
-use runtime::collection::scan::{Item, Options, ScanError, scan};
+use runtime::collection::scan::{Item, ScanError, ScanOptions, scan};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,7 +21,8 @@ fn tag(library: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// A program that cannot make any file larger than so many blocks of 512 bytes, as if the disk were full.
+/// The command with a limit on the size of every file, in blocks of 512 bytes, as if the disk were full.
+#[cfg(unix)]
 fn on_a_full_disk(blocks: usize, command: &Command) -> Command {
     let mut full = Command::new("sh");
     full.args(["-c", "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\""]).arg(blocks.to_string());
@@ -31,7 +30,7 @@ fn on_a_full_disk(blocks: usize, command: &Command) -> Command {
     full
 }
 
-fn is_unfinished(folder: &Path) -> bool {
+fn has_temp_file(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".unfinished"))
 }
 
@@ -43,8 +42,21 @@ fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Content, inode and time of every file below a folder, but for the state file.
-fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64, i64)> {
+/// Content, inode number (0 on systems without one) and modification time of a file.
+type Version = (Vec<u8>, u64, SystemTime);
+
+#[cfg(unix)]
+fn inode(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &fs::Metadata) -> u64 {
+    0
+}
+
+/// The version of every file below a folder, except the state file.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Version> {
     let mut files = BTreeMap::new();
     let mut waiting = vec![folder.to_path_buf()];
     while let Some(folder) = waiting.pop() {
@@ -55,7 +67,7 @@ fn snapshot(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64, i64)> {
                 waiting.push(path);
             } else if !path.file_name().unwrap().to_string_lossy().starts_with(".poster-genres.") {
                 let bytes = fs::read(&path).unwrap_or_default();
-                files.insert(path, (bytes, metadata.ino(), metadata.mtime_nsec()));
+                files.insert(path, (bytes, inode(&metadata), metadata.modified().unwrap()));
             }
         }
     }
@@ -67,7 +79,7 @@ fn a_scan_finds_every_poster_and_no_decoy() {
     let folder = TempDir::new().unwrap();
     let truth = library::build(folder.path(), 600, 3).unwrap();
     let (mut found, mut failed) = (BTreeSet::new(), BTreeSet::new());
-    for item in scan(folder.path(), &Options::default()) {
+    for item in scan(folder.path(), &ScanOptions::default()) {
         match item {
             Ok(Item::Poster(poster)) => assert!(found.insert(poster.path)),
             Ok(Item::PassedOver(_)) => panic!("nobody asked for it"),
@@ -125,7 +137,7 @@ fn a_library_is_tagged_once_and_then_left_alone() {
 
     let genres = tag(&films, &["--nfo-undo", "--quiet"]).output().unwrap();
     assert_eq!(genres.status.code(), Some(1), "broken posters are still broken");
-    let content = |files: BTreeMap<PathBuf, (Vec<u8>, u64, i64)>| -> BTreeMap<PathBuf, Vec<u8>> {
+    let content = |files: BTreeMap<PathBuf, Version>| -> BTreeMap<PathBuf, Vec<u8>> {
         let kept = files.into_iter().filter(|(path, _)| path.extension().is_none_or(|extension| extension != "txt"));
         kept.map(|(path, (bytes, ..))| (path, bytes)).collect()
     };
@@ -160,10 +172,11 @@ fn a_run_that_is_killed_goes_on_where_it_was() {
         }
         assert_eq!(run("state", "found.jsonl").output().unwrap().status.code(), Some(1));
         assert!(fs::read(folder.path().join("found.jsonl")).unwrap() == expected, "round {round}");
-        assert!(!is_unfinished(folder.path()), "round {round}: the killed run's file is left");
+        assert!(!has_temp_file(folder.path()), "round {round}: the killed run's file is left");
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_full_disk_tears_no_file() {
     let folder = TempDir::new().unwrap();
@@ -175,7 +188,7 @@ fn a_full_disk_tears_no_file() {
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{errors}");
         assert!(errors.contains(words), "{words:?} is not in: {errors}");
-        assert!(!is_unfinished(folder.path()));
+        assert!(!has_temp_file(folder.path()));
     };
 
     // The state does not fit.
@@ -196,8 +209,12 @@ fn a_full_disk_tears_no_file() {
     assert!(fs::read(&html).unwrap() == before);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_library_that_may_only_be_read_is_tagged_with_its_state_elsewhere() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
     let folder = TempDir::new().unwrap();
     let [films, elsewhere] = ["films", "elsewhere"].map(|name| folder.path().join(name));
     let own = ["The Summit (1999)", "The Valley (2001)"].map(|name| films.join(name));
@@ -270,6 +287,7 @@ fn exit_status_and_message() {
     struct Case<'a> {
         arguments: &'a [&'a str],
         status: i32,
+        /// A part of the output.
         message: &'a str,
     }
     let folder = TempDir::new().unwrap();
@@ -278,23 +296,16 @@ fn exit_status_and_message() {
     fs::create_dir_all(sound.parent().unwrap()).unwrap();
     let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
     fs::copy(fixture("posters/adventure-large.jpg"), &sound).unwrap();
-    let text_file = folder.path().join("notes.txt");
-    fs::write(&text_file, "no database ".repeat(99)).unwrap();
-    let (text_file, films_text) = (text_file.display().to_string(), films.display().to_string());
     let cases = [
         Case { arguments: &[], status: 0, message: "The Summit (1999)/poster.jpg: " },
+        #[cfg(unix)]
         Case { arguments: &["--quiet", "--nice", "19"], status: 0, message: "" },
+        #[cfg(unix)]
         Case { arguments: &["--nice", "20"], status: 2, message: "0..=19" },
         Case { arguments: &["--explain"], status: 0, message: "poster.jpg: taken: " },
         Case { arguments: &["--dry-run", "--sidecar", "json"], status: 0, message: "would write" },
-        Case { arguments: &["--max-pixels", "1000", "--force"], status: 1, message: "more than the limit of 1000" },
         Case { arguments: &["--include", "Series/**"], status: 0, message: "0 posters" },
-        Case { arguments: &["--include", "[z-a]"], status: 2, message: "see https://docs.rs/globset" },
-        Case { arguments: &["--state", &text_file], status: 2, message: "name another file with --state" },
-        Case { arguments: &["--jsonl", "/nowhere/a.jsonl"], status: 2, message: "check that its folder exists" },
-        Case { arguments: &["--html", &films_text], status: 2, message: "cannot be written" },
         Case { arguments: &["--replace"], status: 2, message: "--nfo" },
-        Case { arguments: &["--operating-point", "none"], status: 2, message: "none" },
     ];
     for Case { arguments, status, message } in cases {
         let output = tag(&films, arguments).output().unwrap();
@@ -303,11 +314,106 @@ fn exit_status_and_message() {
         assert!(said.contains(message), "{arguments:?}: {message:?} is not in: {said}");
     }
     assert!(!sound.with_extension("json").exists(), "a dry run wrote");
-    let nowhere = tag(Path::new("nowhere"), &[]).output().unwrap();
-    assert_eq!(nowhere.status.code(), Some(2));
-    assert!(text(&nowhere.stderr).contains("nowhere: cannot be read"));
 }
 
+/// Each message is one line that says its cause once.
+#[cfg(unix)]
+#[test]
+fn error_messages_are_one_line_with_one_cause() {
+    struct Case<'a> {
+        arguments: &'a [&'a str],
+        status: i32,
+        /// The only line on standard error.
+        line: &'a str,
+    }
+    let folder = TempDir::new().unwrap();
+    let films = folder.path().join("films");
+    let film = films.join("The Summit (1999)");
+    fs::create_dir_all(&film).unwrap();
+    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
+    fs::copy(fixture("posters/adventure-large.jpg"), film.join("poster.jpg")).unwrap();
+    fs::write(film.join("film.mkv"), "").unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (text_file, foreign, no_folder, films_text) =
+        (path("notes.txt"), path("foreign.sqlite"), path("no/state"), path("films"));
+    fs::write(&text_file, "no database ".repeat(99)).unwrap();
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let advice = "if no other run uses it, make room and see that it may be written, or name another file with --state";
+    let not_written = "cannot be written; check that its folder exists and may be written, or name another file";
+    let nfo = film.join("film.nfo").display().to_string();
+    let poster = film.join("poster.jpg").display().to_string();
+    let cases = [
+        Case {
+            arguments: &["--state", &text_file],
+            status: 2,
+            line: &format!("{text_file}: cannot be used to remember what is done (file is not a database); {advice}"),
+        },
+        Case {
+            arguments: &["--state", &no_folder],
+            status: 2,
+            line: &format!(
+                "{no_folder}: cannot be used to remember what is done \
+                 (unable to open database file: {no_folder}); {advice}"
+            ),
+        },
+        Case {
+            arguments: &["--state", &foreign],
+            status: 2,
+            line: &format!(
+                "{foreign}: was not made by this version of `runtime tag`; remove it or name another file with --state"
+            ),
+        },
+        Case {
+            arguments: &["--jsonl", "/nowhere/a.jsonl"],
+            status: 2,
+            line: &format!("/nowhere/a.jsonl: {not_written}: No such file or directory (os error 2)"),
+        },
+        Case {
+            arguments: &["--html", &films_text],
+            status: 2,
+            line: &format!("{films_text}: {not_written}: is a directory"),
+        },
+        Case {
+            arguments: &["--include", "[z-a]"],
+            status: 2,
+            line: "error parsing glob '[z-a]': invalid range; 'z' > 'a'; see https://docs.rs/globset for the syntax",
+        },
+        Case {
+            arguments: &["--operating-point", "none"],
+            status: 2,
+            line: "there is no operating point \"none\"; choose one of: balanced, precise, recall, uniform",
+        },
+        Case {
+            arguments: &["--max-pixels", "1000"],
+            status: 1,
+            line: &format!("{poster}: claims 1000 x 1500 pixels, more than the limit of 1000; scale it down first"),
+        },
+        Case {
+            arguments: &["--nfo"],
+            status: 1,
+            line: &format!(
+                "{nfo}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away"
+            ),
+        },
+    ];
+    fs::write(&nfo, "https://www.themoviedb.org/movie/1").unwrap();
+    let mut problems = Vec::new();
+    for Case { arguments, status, line } in cases {
+        let output = tag(&films, &[&["--quiet"], arguments].concat()).output().unwrap();
+        let errors = text(&output.stderr);
+        if output.status.code() != Some(status) || errors != format!("error: {line}\n") {
+            problems.push(format!("{arguments:?}: {:?}\n  {errors}  error: {line}", output.status));
+        }
+    }
+    let nowhere = tag(Path::new("nowhere"), &[]).output().unwrap();
+    let line = "error: nowhere: cannot be read; name a library's folder: No such file or directory (os error 2)\n";
+    if nowhere.status.code() != Some(2) || text(&nowhere.stderr) != line {
+        problems.push(format!("nowhere: {}", text(&nowhere.stderr)));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_is_done() {
     let folder = TempDir::new().unwrap();
@@ -330,7 +436,7 @@ fn ctrl_c_keeps_what_is_done() {
 }
 
 #[test]
-fn a_sidecar_overwrote_what_a_person_wrote() {
+fn sidecars_do_not_overwrite_files_of_a_person() {
     let folder = TempDir::new().unwrap();
     let film = folder.path().join("The Summit (1999)");
     fs::create_dir(&film).unwrap();
@@ -356,8 +462,8 @@ fn a_model_that_cannot_be_run_is_refused_when_a_poster_needs_it() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut bytes = fs::read(manifest.join("../models/poster-genres-small.onnx")).unwrap();
     // An operation that nobody knows, as protobuf writes its name.
-    let place = bytes.windows(6).position(|part| part == b"\x22\x04Conv").unwrap();
-    bytes[place + 2..place + 6].copy_from_slice(b"Vnoc");
+    let offset = bytes.windows(6).position(|part| part == b"\x22\x04Conv").unwrap();
+    bytes[offset + 2..offset + 6].copy_from_slice(b"Vnoc");
     let model = folder.path().join("model.onnx");
     fs::write(&model, bytes).unwrap();
     let run = |command: &str, path: &Path| {

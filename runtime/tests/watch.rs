@@ -1,4 +1,4 @@
-//! `runtime watch` on a library that grows.
+//! `runtime watch` on a collection that grows.
 
 #![cfg(feature = "cli")]
 
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Longer than anything takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any step takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
 }
 
-/// A library in the making, and the program that watches it. Dropped, it is killed.
+/// A collection and a process that watches it. The process is killed on drop.
 struct Watch {
     folder: TempDir,
     child: Child,
@@ -57,7 +57,7 @@ impl Watch {
         let start = Instant::now();
         while !is_so() {
             let said = self.lines("out", "").join("\n") + &self.lines("err", "").join("\n");
-            assert!(start.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}, but: {said}");
+            assert!(start.elapsed() < TIMEOUT, "{what}: not in {TIMEOUT:?}, but: {said}");
             sleep(Duration::from_millis(20));
         }
     }
@@ -70,7 +70,7 @@ impl Watch {
     fn stop(mut self) {
         let start = Instant::now();
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < TIMEOUT {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert_eq!(status.code(), Some(0), "{:?}", self.lines("err", ""));
                 return;
@@ -111,6 +111,9 @@ fn tags_whatever_comes(arguments: &[&str]) {
 
     fs::copy(fixture("broken/text.jpg"), watch.poster("Broken (1999)")).unwrap();
     watch.wait_for_line("err", "Broken (1999)/poster.jpg: is not a JPEG");
+    let broken = watch.poster("Broken (1999)").display().to_string();
+    let message = format!("error: {broken}: is not a JPEG, PNG or WebP picture; convert it to one of these");
+    assert_eq!(watch.lines("err", "Broken"), [message]);
 
     let [old, new] = ["Moved (1999)", "Renamed (2001)"].map(|film| watch.folder.path().join("films").join(film));
     fs::rename(old, new).unwrap();
@@ -141,7 +144,7 @@ fn whatever_comes_is_tagged_where_the_system_does_not_tell() {
 fn results_follow_the_library() {
     let results = TempDir::new().unwrap();
     let jsonl = results.path().join("all.jsonl").display().to_string();
-    let watch = Watch::start(&["--jsonl", &jsonl, "--sidecar", "txt", "--settle", "0", "--force"]);
+    let watch = Watch::start(&["--jsonl", &jsonl, "--sidecar", "txt", "--debounce", "0", "--force"]);
     watch.wait_for_line("err", "0 posters tagged, 1 files written");
     let poster = watch.poster("The Summit (1999)");
     fs::copy(fixture("posters/adventure-large.jpg"), &poster).unwrap();
@@ -166,4 +169,29 @@ fn a_dry_run_says_what_it_would_write_once_and_writes_nothing() {
     let films = walkdir::WalkDir::new(watch.folder.path().join("films"));
     assert_eq!(films.into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count(), 3);
     watch.stop();
+}
+
+#[test]
+fn exit_status_and_message() {
+    struct Case<'a> {
+        arguments: &'a [&'a str],
+        /// Standard error, whole.
+        message: &'a str,
+    }
+    let nowhere = "error: nowhere: cannot be read; name a library's folder: No such file or directory (os error 2)\n";
+    let cases = [
+        Case { arguments: &["nowhere"], message: nowhere },
+        // The former name of --debounce.
+        Case { arguments: &["nowhere", "--settle", "1"], message: nowhere },
+        Case {
+            arguments: &["nowhere", "--debounce", "90000"],
+            message: "error: invalid value '90000' for '--debounce <SECONDS>': 90000 is not in 0..=86400\n\n\
+                      For more information, try '--help'.\n",
+        },
+    ];
+    for Case { arguments, message } in cases {
+        let output = Command::new(env!("CARGO_BIN_EXE_runtime")).arg("watch").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), message, "{arguments:?}");
+    }
 }

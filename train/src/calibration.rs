@@ -1,73 +1,51 @@
-//! Probabilities that mean what they say, fitted on validation posters.
+//! Probability calibration: Platt scaling of each genre's logit, fitted on validation posters.
 
 use runtime::metrics::Predictions;
 use serde::{Deserialize, Serialize};
 
-/// What makes the network of a run's best epoch the one that is shipped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// Every genre's scale, `[G]`.
-    pub scales: Vec<Scale>,
-    /// Whether the weights of pointwise convolutions are rounded to bfloat16.
-    #[serde(default)]
-    pub narrowed: bool,
-    /// The least number of values of a weight tensor that is rounded to 16-bit floats; nothing if none is.
-    pub halved: Option<usize>,
-}
-
-/// The most that the validation loss may rise by rounding weights to bfloat16. Probabilities change a little, up and down: that
-/// is another network, which is calibrated, and judged, as it is.
-pub const NARROWING_TOLERANCE: f64 = 5e-4;
-
-/// The most that a probability may change by rounding weights to 16 bits.
-pub const HALVING_TOLERANCE: f32 = 2e-3;
-
-/// What [`Calibration::halved`] may be, the best first. Large tensors hold nearly all of a file's bytes; small ones, such as
-/// biases and the kernels of early layers, hold little of it and most of the error.
-pub const HALVING_SIZES: [usize; 5] = [1 << 11, 1 << 13, 1 << 14, 1 << 16, 1 << 18];
-
-/// How a genre's logit `x` becomes a calibrated one: `slope * x + offset` (Platt, "Probabilistic outputs for support
-/// vector machines", 1999).
+/// Platt scaling of one genre: the calibrated logit is `slope * logit + offset` (Platt, "Probabilistic outputs for
+/// support vector machines", 1999).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scale {
-    /// What the logit is multiplied with; positive, so that the order of posters stays.
+    /// The factor, positive, so that calibration does not change the ranking of posters.
     pub slope: f32,
-    /// What is added.
+    /// The summand.
     pub offset: f32,
 }
 
-/// Variance of the bell around 1 and 0 that slope and offset are expected in before any poster is seen: a genre of few
-/// posters keeps nearly what the network says.
-const VARIANCE: f64 = 0.25;
+/// Variance of the Gaussian prior of the slope, around 1, and of the offset, around 0: a genre with few posters keeps
+/// nearly the network's own probabilities.
+const PRIOR_VARIANCE: f64 = 0.25;
 
-/// The likeliest scale of each genre, `[G]`, for the logits of labelled posters.
+/// The maximum a posteriori scale of each genre, `[G]`.
 ///
-/// `logits` are `[N, G]`; of `scored`, only genres and labels are read.
-pub fn fit(logits: &[f32], scored: &Predictions) -> Vec<Scale> {
-    let genres = scored.genres.len();
+/// `logits` are `[N, G]`; of `predictions`, only genres and labels are read. Unknown labels are left out.
+pub fn fit(logits: &[f32], predictions: &Predictions) -> Vec<Scale> {
+    let genres = predictions.genres.len();
     (0..genres)
         .map(|genre| {
-            let pairs = logits.iter().zip(scored.labels).skip(genre).step_by(genres);
+            let pairs = logits.iter().zip(predictions.labels).skip(genre).step_by(genres);
             let known: Vec<(f64, bool)> =
                 pairs.filter_map(|(logit, label)| Some((f64::from(*logit), (*label)?))).collect();
-            one(&known)
+            fit_genre(&known)
         })
         .collect()
 }
 
-/// Logits `[N, G]`, each by its genre's scale, `[G]`.
+/// Calibrated logits, `[N, G]`, from the network's, `[N, G]`, and the scale of each genre, `[G]`.
 pub fn apply(scales: &[Scale], logits: &[f32]) -> Vec<f32> {
     logits.iter().zip(scales.iter().cycle()).map(|(logit, scale)| logit * scale.slope + scale.offset).collect()
 }
 
-/// Newton's method for logistic regression on one variable, with the prior as regularisation.
-fn one(known: &[(f64, bool)]) -> Scale {
+/// The maximum a posteriori scale of one genre, for pairs of logit and label: logistic regression on one variable by
+/// Newton's method, with the Gaussian prior as regularisation.
+fn fit_genre(known: &[(f64, bool)]) -> Scale {
     let (mut slope, mut offset) = (1.0, 0.0);
     for _ in 0..50 {
-        let mut gradient = [(slope - 1.0) / VARIANCE, offset / VARIANCE];
-        let mut curvature = [1.0 / VARIANCE, 0.0, 1.0 / VARIANCE];
+        let mut gradient = [(slope - 1.0) / PRIOR_VARIANCE, offset / PRIOR_VARIANCE];
+        let mut curvature = [1.0 / PRIOR_VARIANCE, 0.0, 1.0 / PRIOR_VARIANCE];
         for (x, positive) in known {
-            let probability = 1.0 / (1.0 + (-(slope * x + offset)).exp());
+            let probability = sigmoid(slope * x + offset);
             let error = probability - f64::from(u8::from(*positive));
             let weight = probability * (1.0 - probability);
             gradient[0] += error * x;
@@ -76,6 +54,7 @@ fn one(known: &[(f64, bool)]) -> Scale {
             curvature[1] += weight * x;
             curvature[2] += weight;
         }
+        // Of the symmetric 2 x 2 Hessian.
         let determinant = curvature[0] * curvature[2] - curvature[1] * curvature[1];
         let step = [
             (curvature[2] * gradient[0] - curvature[1] * gradient[1]) / determinant,
@@ -90,6 +69,11 @@ fn one(known: &[(f64, bool)]) -> Scale {
     Scale { slope: slope as f32, offset: offset as f32 }
 }
 
+/// The logistic function.
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,20 +81,20 @@ mod tests {
     use rand_pcg::Pcg64;
 
     #[test]
-    fn a_network_that_is_too_sure_is_found_out_and_few_posters_change_little() {
+    fn the_true_scale_is_found_and_without_posters_it_is_the_identity() {
         let rng = &mut Pcg64::seed_from_u64(1);
-        for (posters, slope, offset, tolerance) in [(5000, 0.5, -0.4, 0.1), (5000, 1.0, 0.0, 0.1), (0, 1.0, 0.0, 1e-6)]
-        {
+        let cases = [(5000, 0.5, -0.4, 0.1), (5000, 1.0, 0.0, 0.1), (0, 1.0, 0.0, 1e-6)];
+        for (posters, slope, offset, tolerance) in cases {
             let (mut logits, mut labels) = (Vec::new(), Vec::new());
             for _ in 0..posters {
                 let logit = 6.0 * rng.random::<f32>() - 4.0;
-                let probability = 1.0 / (1.0 + (-(slope * logit + offset)).exp());
+                let probability = sigmoid(f64::from(slope * logit + offset)) as f32;
                 logits.push(logit);
                 labels.push(Some(rng.random::<f32>() < probability));
             }
             let genres = ["Drama".to_string()];
-            let scored = Predictions { genres: &genres, probabilities: &[], labels: &labels };
-            let [found] = fit(&logits, &scored)[..] else { panic!("one genre") };
+            let predictions = Predictions { genres: &genres, probabilities: &[], labels: &labels };
+            let [found] = fit(&logits, &predictions)[..] else { panic!("one genre") };
             assert!(
                 (found.slope - slope).abs() <= tolerance && (found.offset - offset).abs() <= tolerance,
                 "{found:?}"

@@ -1,17 +1,33 @@
-//! Trains a poster genre classifier with burn and exports it as one ONNX file that explains itself.
+//! Training, evaluation and ONNX export of a multi-label poster-genre classifier, with burn.
 //!
-//! [`data`] turns CSV files of labelled posters into batches, [`model`] holds the architectures, [`start`] what a training
-//! begins with, [`fit`] is the training loop and [`run`] the directory it leaves behind, [`export`] makes and proves the ONNX
-//! file. Preprocessing, thresholds, evaluation and the model's card are those of [`runtime`].
+//! | step | modules |
+//! |---|---|
+//! | labelled posters to batches | [`data`]: pixel cache, split, data augmentation, data loader |
+//! | networks and initial weights | [`model`], [`init`] |
+//! | training loop | [`trainer`], with [`loss`], [`lr_schedule`] and [`ema`]; [`config`] describes a run |
+//! | run directory: checkpoints, history, results | [`run_dir`], [`history`] |
+//! | after training | [`tune`]: [`calibration`], [`quantize`], then the thresholds of the operating points |
+//! | ONNX file with model card, parity check | [`export`] |
+//! | inference with burn, for validation and export | [`predict`] |
+//!
+//! The library knows nothing of the command line, which is private to the program `train`. Preprocessing, metrics,
+//! the choice of thresholds and the model card come from [`runtime`], so that training and the device cannot differ
+//! in them.
 
-pub mod average;
 pub mod calibration;
-pub mod commands;
+pub mod config;
 pub mod data;
+pub mod ema;
 pub mod export;
-pub mod fit;
+pub mod files;
+pub mod history;
+pub mod init;
 pub mod loss;
+pub mod lr_schedule;
 pub mod model;
-pub mod run;
-pub mod schedule;
-pub mod start;
+pub mod predict;
+pub mod progress;
+pub mod quantize;
+pub mod run_dir;
+pub mod trainer;
+pub mod tune;

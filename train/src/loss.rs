@@ -1,38 +1,84 @@
-//! What training makes small.
+//! The training objective: binary cross-entropy, focal or asymmetric loss, with label smoothing, class weights, logit
+//! adjustment and distillation.
+//!
+//! For logits `x`, labels `t`, class weights `w`, the loss of a known label is
+//!
+//! ```text
+//! w * t' * cost_yes(x') + (1 - t') * cost_no(x')
+//! t' = (1 - smoothing) * t + smoothing * prevalence        label smoothing
+//! x' = x + adjustment * log_odds(prevalence)               logit adjustment
+//! w  = ((1 - prevalence) / prevalence) ^ positive_weight   class weight
+//! ```
+//!
+//! and the loss of a batch is its mean over all known labels, blended with the binary cross-entropy against a teacher's
+//! probabilities.
 
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Result, anyhow};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use serde::{Deserialize, Serialize};
 
-/// How much a probability costs, given its label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// The cost of a probability `p`, given its label; the name is in lower case in settings and on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cost {
-    /// Binary cross-entropy.
+    /// Binary cross-entropy: yes `-ln p`, no `-ln (1 - p)`.
     Bce,
-    /// Binary cross-entropy times the square of the part by which the probability is wrong (Lin et al., "Focal loss for
-    /// dense object detection", 2017).
+    /// Focal loss with gamma = 2: yes `-(1 - p)^2 ln p`, no `-p^2 ln (1 - p)` (Lin et al., "Focal loss for dense object
+    /// detection", 2017).
     Focal,
-    /// Binary cross-entropy, but for a `no` that of a probability 0.05 lower, times that to the power of four (Ridnik et
-    /// al., "Asymmetric loss for multi-label classification", 2021).
+    /// Asymmetric loss with gamma+ = 0, gamma- = 4, margin 0.05: yes `-ln p`, no `-q^4 ln (1 - q)` with
+    /// `q = max(p - 0.05, 0)` (Ridnik et al., "Asymmetric loss for multi-label classification", 2021).
     Asl,
 }
 
-/// A loss with its settings.
+impl Cost {
+    /// Every cost.
+    pub const ALL: [Self; 3] = [Self::Bce, Self::Focal, Self::Asl];
+
+    /// The name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bce => "bce",
+            Self::Focal => "focal",
+            Self::Asl => "asl",
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Cost {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|cost| cost.name() == name);
+        let known = || Self::ALL.map(Self::name).join(", ");
+        found.ok_or_else(|| anyhow!("\"{name}\" is no known loss; the known ones are {}", known()))
+    }
+}
+
+/// The training objective and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Loss {
     /// The cost of a probability.
     pub cost: Cost,
-    /// The part of every target that is the genre's prevalence instead of the label (label smoothing: Szegedy et al.,
-    /// "Rethinking the Inception architecture", 2016), 0 to 1.
+    /// Label smoothing, 0 to 1: the weight of the genre's prevalence in every target, the rest is the label's (Szegedy et
+    /// al., "Rethinking the Inception architecture for computer vision", 2016).
     pub smoothing: f64,
-    /// A genre's `yes` weighs as many times more as there are more `no`, to this power; 0 is not at all, 1 makes both
-    /// weigh the same.
+    /// The exponent of the positive class weight, `(negatives / positives)^exponent`: 0 is off, 1 balances both classes.
     pub positive_weight: f64,
-    /// While training, the log-odds of a genre's prevalence times this are added to its logit, so that the network learns
-    /// what the poster adds to them (Menon et al., "Long-tail learning via logit adjustment", 2021).
+    /// Logit adjustment: while training, the log-odds of a genre's prevalence times this are added to its logit, so that
+    /// the network learns the difference to them (Menon et al., "Long-tail learning via logit adjustment", 2021).
     pub adjustment: f64,
-    /// The part of the loss that is the distance to the teacher's probabilities, where there is a teacher (Hinton et al.,
-    /// "Distilling the knowledge in a neural network", 2015), 0 to 1.
+    /// The weight of the distillation loss, the binary cross-entropy against a teacher's probabilities, 0 to 1; without a
+    /// teacher it has no effect (Hinton et al., "Distilling the knowledge in a neural network", 2015).
     pub distillation: f64,
 }
 
@@ -40,29 +86,30 @@ pub struct Loss {
 pub struct Labels {
     /// Targets, 0 to 1, `[N, G]`.
     pub targets: Tensor<2>,
-    /// What each target counts: 1 where it is known, 0 where it is not, `[N, G]`.
+    /// The weight of each target, `[N, G]`: 1 where the label is known, 0 where it is not.
     pub mask: Tensor<2>,
-    /// What each group counts: 1 where at least one of its members is known to hold, `[N, groups]`.
+    /// The weight of each group, `[N, groups]`: 1 where at least one of its genres is known to hold, otherwise 0.
     pub groups: Tensor<2>,
     /// A teacher's probabilities, `[N, G]`.
     pub teacher: Option<Tensor<2>>,
 }
 
-/// What a loss must know of the whole set.
+/// Statistics of the training set that the objective needs.
 #[derive(Clone, Debug)]
 pub struct Prior {
-    /// The part of the posters of known label that have each genre, `[G]`, never quite 0 or 1.
+    /// The share of positives among the known labels of each genre, `[G]`, strictly between 0 and 1.
     pub prevalence: Vec<f32>,
-    /// Groups of genres that are known together only, by their places.
+    /// Groups of genres that are labelled together only ("at least one of them"), as genre indices.
     pub groups: Vec<Vec<usize>>,
 }
 
 impl Prior {
-    /// The log-odds of each genre, `[G]`.
+    /// The log-odds of each genre's prevalence, `[G]`.
     pub fn log_odds(&self) -> Vec<f32> {
-        self.prevalence.iter().map(|part| (part / (1.0 - part)).ln()).collect()
+        self.prevalence.iter().map(|share| (share / (1.0 - share)).ln()).collect()
     }
 
+    /// `[1, G]`, to be broadcast over a batch.
     fn row(values: Vec<f32>, device: &Device) -> Tensor<2> {
         let len = values.len();
         Tensor::from_data(TensorData::new(values, [1, len]), device)
@@ -70,13 +117,17 @@ impl Prior {
 }
 
 impl Loss {
-    /// Binary cross-entropy and nothing else.
+    /// Plain binary cross-entropy.
     pub const PLAIN: Self =
         Self { cost: Cost::Bce, smoothing: 0.0, positive_weight: 0.0, adjustment: 0.0, distillation: 0.0 };
 
-    /// The loss of `logits`, `[N, G]`: the mean over all known labels and groups, `[1]`; 0 where nothing is known.
+    /// The loss of a batch: the mean over all known labels and groups, 0 if nothing is known.
     ///
-    /// A group costs `-ln(1 - (1 - p) (1 - q) ...)` for the probabilities of its members: at least one of them holds.
+    /// A group costs `-ln(1 - (1 - p1) (1 - p2) ...)` for the probabilities of its genres: at least one of them holds.
+    ///
+    /// # Shapes
+    /// - logits: `[N, G]`
+    /// - result: `[1]`
     pub fn of(&self, logits: Tensor<2>, labels: Labels, prior: &Prior) -> Tensor<1> {
         let device = logits.device();
         let logits = if self.adjustment == 0.0 {
@@ -93,14 +144,14 @@ impl Loss {
         let (yes, no) = self.cost.of(logits.clone());
         let mut yes = yes * targets.clone();
         if self.positive_weight != 0.0 {
-            let weight = |part: &f32| ((1.0 - part) / part).powf(self.positive_weight as f32);
+            let weight = |share: &f32| ((1.0 - share) / share).powf(self.positive_weight as f32);
             yes = yes * Prior::row(prior.prevalence.iter().map(weight).collect(), &device);
         }
         let mut total = ((yes + no * (targets.neg() + 1.0)) * labels.mask.clone()).sum();
         let mut known = labels.mask.sum();
         let none = softplus(logits.clone());
-        for (place, members) in prior.groups.iter().enumerate() {
-            let weight = labels.groups.clone().narrow(1, place, 1);
+        for (index, members) in prior.groups.iter().enumerate() {
+            let weight = labels.groups.clone().narrow(1, index, 1);
             let none = members.iter().map(|member| none.clone().narrow(1, *member, 1)).reduce(|sum, next| sum + next);
             let some = none.expect("a group has members").neg().exp().neg() + 1.0;
             total = total - (some.clamp_min(1e-6).log() * weight.clone()).sum();
@@ -119,13 +170,13 @@ impl Loss {
 }
 
 impl Cost {
-    /// What a logit costs if the label is yes, and if it is no.
+    /// The cost of each logit, `[N, G]`, if the label is yes, and if it is no.
     fn of(self, logits: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         let (yes, no) = (softplus(logits.clone().neg()), softplus(logits.clone()));
         match self {
             Self::Bce => (yes, no),
             Self::Focal => {
-                // The probability and its complement, from what is there already.
+                // p = exp(-softplus(-x)) and 1 - p = exp(-softplus(x)).
                 let (p, q) = (yes.clone().neg().exp(), no.clone().neg().exp());
                 (yes * q.clone() * q, no * p.clone() * p)
             }
@@ -137,7 +188,7 @@ impl Cost {
     }
 }
 
-/// `ln(1 + exp(x))` without its overflow: the binary cross-entropy of a logit whose label is no.
+/// `ln(1 + exp(x))` without overflow: the binary cross-entropy of a logit whose label is no.
 fn softplus(x: Tensor<2>) -> Tensor<2> {
     relu(x.clone()) + (x.abs().neg().exp() + 1.0).log()
 }
@@ -194,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_large_logits_nor_unknown_labels_break_it() {
+    fn large_logits_and_unknown_labels_give_finite_losses() {
         let prior = prior(&[0.5; 2], &[]);
         let loss = |logits: &[f32], targets: &[f32], mask: &[f32]| {
             value(Loss::PLAIN, logits, labels(targets, mask, &[0.0], None), &prior)
@@ -216,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_do_what_they_say() {
+    fn settings_change_the_loss_by_their_formulas() {
         let prior = prior(&[0.2], &[]);
         let bce = |p: f64, t: f64| -t * p.ln() - (1.0 - t) * (1.0 - p).ln();
         let p = sigmoid(0.7);
@@ -230,5 +281,15 @@ mod tests {
             let found = value(loss, &[0.7], labels(&[1.0], &[1.0], &[0.0], Some(&[0.6])), &prior);
             assert!((f64::from(found) - expected).abs() < 1e-5, "{name}: {found} is not {expected}");
         }
+    }
+
+    #[test]
+    fn costs_are_named_as_settings_name_them() {
+        for cost in Cost::ALL {
+            assert_eq!(cost.to_string().parse::<Cost>().unwrap(), cost);
+            assert_eq!(serde_json::to_value(cost).unwrap(), cost.to_string());
+        }
+        let error = "mse".parse::<Cost>().unwrap_err().to_string();
+        assert_eq!(error, "\"mse\" is no known loss; the known ones are bce, focal, asl");
     }
 }

@@ -1,17 +1,20 @@
-//! `train`: from a CSV of posters to one ONNX file, on the command line.
+//! `train`: from a CSV file of labelled posters to one ONNX file, on the command line.
+
+mod cli;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use cli_support::{Outcome, exit};
-use train::commands::{evaluate, export, fit, inspect, labels, split, tune};
+use cli_support::Outcome;
 
-/// A training step frees and asks for gigabytes of the same sizes again; the system's allocator has them mapped and cleared
-/// anew each time, a quarter of the whole time.
+use crate::cli::{evaluate, export, fit, inspect, labels, split, tune};
+
+/// A training step frees and allocates gigabytes in blocks of the same sizes again and again. The system's allocator
+/// maps and zeroes their pages anew each time, which takes a quarter of the training time; mimalloc keeps them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Trains a poster genre classifier.
+/// Train, evaluate and export a poster-genre classifier
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Cli {
@@ -32,7 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    exit(run(cli.command))
+    cli_support::exit(run(cli.command))
 }
 
 fn run(command: Command) -> anyhow::Result<Outcome> {

@@ -7,23 +7,22 @@ use std::thread;
 use std::time::Duration;
 
 use rten_tensor::prelude::*;
-use runtime::Model as OnnxModel;
 use runtime::dataset::Dataset;
 use runtime::metrics::{Bootstrap, Evaluation};
-use runtime::{poster, threshold};
+use runtime::{Model as OnnxModel, ModelOptions, operating_point, preprocess};
 use tempfile::TempDir;
-use train::fit;
 use train::model::exported;
+use train::predict;
 
 fn fixture(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
     path.display().to_string()
 }
 
-/// A folder for runs and cache.
-struct Workshop(TempDir);
+/// A temporary directory for runs and cache, in which commands run.
+struct Workspace(TempDir);
 
-impl Workshop {
+impl Workspace {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -60,7 +59,7 @@ impl Workshop {
     fn history(&self, run: &str) -> Vec<Vec<String>> {
         let mut csv = csv::Reader::from_path(self.path(run) + "/history.csv").unwrap();
         let kept: Vec<usize> = (csv.headers().unwrap().iter().enumerate())
-            .filter(|(_, name)| !["seconds", "posters_per_second", "waited"].contains(name))
+            .filter(|(_, name)| !["seconds", "posters_per_second", "data_wait_fraction"].contains(name))
             .map(|(column, _)| column)
             .collect();
         csv.records()
@@ -74,21 +73,21 @@ fn strs(arguments: &[String]) -> Vec<&str> {
 }
 
 #[test]
-fn from_a_csv_to_a_model_that_every_tool_can_read() {
-    let workshop = Workshop::new();
-    workshop.must(&strs(&workshop.fit("run", "10")));
+fn fit_evaluate_and_export_give_a_model_that_every_runtime_reads() {
+    let workspace = Workspace::new();
+    workspace.must(&strs(&workspace.fit("run", "10")));
     let validation: Evaluation =
-        serde_json::from_slice(&fs::read(workshop.path("run/figures/validation.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(workspace.path("run/figures/validation.json")).unwrap()).unwrap();
     // Chance is the mean prevalence, about 0.36.
     let learned = validation.averages.mean_average_precision;
     assert!(learned > 0.7, "the network learned nothing: mAP {learned}");
 
     let test = fixture("tiny/test.csv");
-    let by_burn = workshop.must(&["evaluate", &test, "--run", "run"]);
-    let printed = workshop.must(&["export", "model.onnx", "--run", "run"]);
+    let by_burn = workspace.must(&["evaluate", &test, "--run", "run"]);
+    let printed = workspace.must(&["export", "model.onnx", "--run", "run"]);
     assert!(printed.contains("burn and tract agree on 256 posters"), "{printed}");
 
-    let network = OnnxModel::open(Path::new(&workshop.path("model.onnx"))).unwrap();
+    let network = OnnxModel::open(Path::new(&workspace.path("model.onnx"))).unwrap();
     let card = network.card();
     assert_eq!(card.genres, ["Comedy", "Horror", "Romance", "Sci-Fi", "Western"]);
     assert_eq!(card.figures.keys().collect::<Vec<_>>(), ["tiny-test", "validation"]);
@@ -105,53 +104,73 @@ fn from_a_csv_to_a_model_that_every_tool_can_read() {
     let figures = manifest.evaluate(&by_tract, &point.thresholds, Some(Bootstrap::default()));
     assert_eq!(by_burn.trim_end(), figures.table().trim_end(), "burn and tract print other figures");
 
-    runtimes_agree(Path::new(&workshop.path("model.onnx")), manifest.posters.iter().map(|poster| &*poster.path));
+    runtimes_agree(Path::new(&workspace.path("model.onnx")), manifest.posters.iter().map(|poster| &*poster.path));
 }
 
-/// A network of many kinds of nodes, with a teacher, and on from a run of other genres.
+/// A MobileNet from random weights, from a run with other genres, from an exported model, and a CNN with a teacher.
 #[test]
-fn a_mobilenet_goes_the_whole_way_too() {
-    let workshop = Workshop::new();
-    let mut first = workshop.fit("first", "1");
+fn a_mobilenet_is_trained_fine_tuned_and_distilled() {
+    let workspace = Workspace::new();
+    let mut first = workspace.fit("first", "1");
     first.extend(["--architecture", "mobilenet", "--width", "48", "--height", "70"].map(str::to_string));
-    workshop.must(&strs(&first));
-    workshop.must(&["export", "first.onnx", "--run", "first"]);
+    workspace.must(&strs(&first));
+    workspace.must(&["export", "first.onnx", "--run", "first"]);
 
     let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap().replacen("Western", "Noir", 1);
-    fs::write(workshop.path("train.csv"), text).unwrap();
+    fs::write(workspace.path("train.csv"), text).unwrap();
     let images = format!("train.csv={}", fixture("tiny/Images"));
     let validation = fixture("tiny/val.csv");
     let second =
         ["fit", &images, "--validation", &validation, "--run", "second", "--epochs", "1", "--batch-size", "16"];
     let from =
         ["--architecture", "mobilenet", "--width", "48", "--height", "70", "--pretrained", "first", "--freeze", "7"];
-    let rest = ["--trunk-rate", "0.1", "--loss", "asl", "--mix", "cutmix", "--colour", "0.1", "--sampling", "0.5"];
-    workshop.must(&[&second[..], &from, &rest].concat());
-    let onwards =
-        ["--pretrained", "first.onnx", "--learning-rate", "1e-6", "--warmup", "0", "--no-flip", "--crop", "0"];
-    let mut again = workshop.fit("again", "1");
+    let rest = [
+        "--backbone-lr-scale",
+        "0.1",
+        "--loss",
+        "asl",
+        "--mix",
+        "cutmix",
+        "--color-jitter",
+        "0.1",
+        "--sampling",
+        "0.5",
+    ];
+    workspace.must(&[&second[..], &from, &rest].concat());
+    let onwards = [
+        "--pretrained",
+        "first.onnx",
+        "--learning-rate",
+        "1e-6",
+        "--warmup",
+        "0",
+        "--no-flip",
+        "--random-resized-crop",
+        "0",
+    ];
+    let mut again = workspace.fit("again", "1");
     again.extend(first[first.len() - 6..].iter().cloned().chain(onwards.map(str::to_string)));
-    workshop.must(&strs(&again));
-    let loss = |run: &str| workshop.history(run)[0][3].parse::<f64>().unwrap();
+    workspace.must(&strs(&again));
+    let loss = |run: &str| workspace.history(run)[0][3].parse::<f64>().unwrap();
     assert!((loss("again") - loss("first")).abs() < 0.02, "{} is not where {} was", loss("again"), loss("first"));
-    let settings = fs::read_to_string(workshop.path("again/settings.json")).unwrap();
+    let settings = fs::read_to_string(workspace.path("again/settings.json")).unwrap();
     assert!(settings.contains("tiny-train"), "the run does not know what it started from: {settings}");
     let third = ["fit", &images, "--validation", &validation, "--run", "third", "--teacher", "first.onnx"];
-    let output = workshop.run(&third);
+    let output = workspace.run(&third);
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("first.onnx: does not know every genre"), "{errors}");
 
-    let mut taught = workshop.fit("taught", "1");
+    let mut taught = workspace.fit("taught", "1");
     taught.extend(["--teacher", "first.onnx"].map(str::to_string));
-    workshop.must(&strs(&taught));
+    workspace.must(&strs(&taught));
 
     let manifest = Dataset::read(&[fixture("tiny/test.csv").parse().unwrap()]).unwrap();
     let posters = manifest.posters.iter().take(8).map(|poster| &*poster.path);
-    runtimes_agree(Path::new(&workshop.path("first.onnx")), posters);
+    runtimes_agree(Path::new(&workspace.path("first.onnx")), posters);
 }
 
 #[test]
-fn the_shipped_models_run_alike_everywhere() {
+fn the_shipped_models_give_the_same_probabilities_in_every_runtime() {
     let files = |folder: &str| -> Vec<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -165,9 +184,9 @@ fn the_shipped_models_run_alike_everywhere() {
     }
 }
 
-/// tract, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities.
+/// Asserts that the runtime, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities, within 1e-4.
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
-    let network = OnnxModel::exact_from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
+    let network = ModelOptions::new().bf16(false).from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
     let input = &network.card().input;
     let inputs: Vec<Vec<f32>> =
         posters.map(|path| preprocess::tensor(&preprocess::open_for(path, input.size()).unwrap(), input)).collect();
@@ -189,7 +208,7 @@ fn rten_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, wid
 
 fn burn_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32]) {
     let (model, card) = exported::read(model).unwrap();
-    let found = fit::probabilities(&fit::forward(&model, inputs.len(), inputs.concat(), &card.input));
+    let found = predict::probabilities(&predict::forward(&model, inputs.len(), inputs.concat(), &card.input));
     let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert_eq!(found.len(), expected.len());
     assert!(largest <= 1e-4, "burn and tract differ by {largest}");
@@ -197,10 +216,10 @@ fn burn_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32]) {
 
 /// Lets Python's `onnx` check the file and ONNX Runtime run it, where Python has both.
 fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, width]: [u32; 2]) {
-    let workshop = Workshop::new();
+    let workspace = Workspace::new();
     let write = |name: &str, values: &[f32]| {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        fs::write(workshop.path(name), bytes).unwrap();
+        fs::write(workspace.path(name), bytes).unwrap();
     };
     write("inputs.f32", &inputs.concat());
     write("expected.f32", expected);
@@ -209,7 +228,7 @@ fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, w
     let output = Command::new(&python)
         .args([&script, &fs::canonicalize(model).unwrap()])
         .args(["inputs.f32", "expected.f32", &height.to_string(), &width.to_string()])
-        .current_dir(workshop.0.path())
+        .current_dir(workspace.0.path())
         .output();
     const MISSING: i32 = 77;
     match output {
@@ -225,63 +244,65 @@ fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, w
 }
 
 #[test]
-fn a_run_killed_at_any_moment_ends_as_one_that_was_not() {
-    let workshop = Workshop::new();
-    workshop.must(&strs(&workshop.fit("whole", "5")));
-    let undisturbed = workshop.history("whole");
+fn a_run_killed_at_any_moment_resumes_to_the_same_result() {
+    let workspace = Workspace::new();
+    workspace.must(&strs(&workspace.fit("whole", "5")));
+    let undisturbed = workspace.history("whole");
     assert_eq!(undisturbed.len(), 5);
 
-    let start = workshop.fit("killed", "5");
+    let start = workspace.fit("killed", "5");
     let mut arguments = strs(&start);
     let mut kills = 0;
     // Later and later, so that the run comes to its end; early kills strike before, in and between epochs.
     for delay in [150, 400, 500, 650, 800, 1000] {
-        let mut child = workshop.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = workspace.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_millis(delay));
         kills += usize::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        if Path::new(&workshop.path("killed/settings.json")).exists() {
+        if Path::new(&workspace.path("killed/settings.json")).exists() {
             arguments = vec!["fit", "--resume", "--run", "killed"];
         }
     }
-    workshop.must(&arguments);
+    workspace.must(&arguments);
     assert!(kills > 0, "no kill struck a running process");
-    assert_eq!(workshop.history("killed"), undisturbed);
-    let figures = |run: &str| fs::read_to_string(workshop.path(run) + "/figures/validation.json").unwrap();
+    assert_eq!(workspace.history("killed"), undisturbed);
+    let figures = |run: &str| fs::read_to_string(workspace.path(run) + "/figures/validation.json").unwrap();
     assert_eq!(figures("killed"), figures("whole"));
-    let left: Vec<String> =
-        fs::read_dir(workshop.path("killed")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let left: Vec<String> = fs::read_dir(workspace.path("killed"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(left.iter().filter(|name| name.starts_with("best-")).count(), 1, "{left:?}");
     assert_eq!(left.iter().filter(|name| name.starts_with("epoch-")).count(), 3, "{left:?}");
 }
 
 #[test]
-fn ctrl_c_keeps_the_epochs_that_are_done() {
-    let workshop = Workshop::new();
-    let mut child = workshop
-        .command(&strs(&workshop.fit("run", "500")))
+fn ctrl_c_keeps_the_epochs_done() {
+    let workspace = Workspace::new();
+    let mut child = workspace
+        .command(&strs(&workspace.fit("run", "500")))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     for _ in 0..600 {
         thread::sleep(Duration::from_millis(100));
-        if Path::new(&workshop.path("run/history.csv")).exists() {
+        if Path::new(&workspace.path("run/history.csv")).exists() {
             break;
         }
     }
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    workshop.must(&["tune", "--run", "run"]);
-    workshop.must(&["export", "model.onnx", "--run", "run"]);
+    workspace.must(&["tune", "--run", "run"]);
+    workspace.must(&["export", "model.onnx", "--run", "run"]);
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_one_line() {
-    let workshop = Workshop::new();
-    workshop.must(&strs(&workshop.fit("run", "1")));
+fn errors_name_the_file_and_the_problem_in_one_line() {
+    let workspace = Workspace::new();
+    workspace.must(&strs(&workspace.fit("run", "1")));
     let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
     let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
     let no_card = fixture("broken/no-card.onnx");
@@ -293,7 +314,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (&["evaluate", &val, "--run", "nowhere"], 2, "nowhere: is not a run's directory"),
         (&["evaluate", &val, "--run", "run", "--operating-point", "bold"], 2, "no operating point \"bold\""),
         (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
-        (&["export", "m.onnx", "--run", "run", "--gate", &missing], 2, "only 4 posters to compare"),
+        (&["export", "m.onnx", "--run", "run", "--parity-data", &missing], 2, "only 4 posters to compare"),
         (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
         (&["fit", &train, "--validation", &val, "--pretrained", "no.onnx"], 2, "no.onnx: cannot be read"),
         (&["fit", &train, "--validation", &val, "--pretrained", &no_card], 2, "no-card.onnx: has no card"),
@@ -302,39 +323,39 @@ fn what_cannot_be_done_is_said_in_one_line() {
     ];
     let mut problems = Vec::new();
     for (arguments, status, message) in cases {
-        let output = workshop.run(arguments);
+        let output = workspace.run(arguments);
         let errors = String::from_utf8(output.stderr).unwrap();
         if output.status.code() != Some(status) || !errors.contains(message) || errors.contains("panicked") {
             problems.push(format!("{arguments:?}: {:?}, {errors}", output.status));
         }
     }
-    assert!(!Path::new(&workshop.path("m.onnx")).exists(), "a model that was not proved is left behind");
+    assert!(!Path::new(&workspace.path("m.onnx")).exists(), "a model that failed the parity check is left behind");
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
 #[test]
-fn a_run_does_not_go_on_with_other_data() {
-    let workshop = Workshop::new();
-    fs::create_dir(workshop.path("Images")).unwrap();
+fn a_run_does_not_resume_with_other_data() {
+    let workspace = Workspace::new();
+    fs::create_dir(workspace.path("Images")).unwrap();
     for entry in fs::read_dir(fixture("tiny/Images")).unwrap() {
         let path = entry.unwrap().path();
-        fs::copy(&path, Path::new(&workshop.path("Images")).join(path.file_name().unwrap())).unwrap();
+        fs::copy(&path, Path::new(&workspace.path("Images")).join(path.file_name().unwrap())).unwrap();
     }
     let text = fs::read_to_string(fixture("tiny/train.csv")).unwrap();
-    fs::write(workshop.path("train.csv"), &text).unwrap();
-    fs::copy(fixture("tiny/val.csv"), workshop.path("val.csv")).unwrap();
-    workshop.must(&["fit", "train.csv", "--validation", "val.csv", "--epochs", "1"]);
+    fs::write(workspace.path("train.csv"), &text).unwrap();
+    fs::copy(fixture("tiny/val.csv"), workspace.path("val.csv")).unwrap();
+    workspace.must(&["fit", "train.csv", "--validation", "val.csv", "--epochs", "1"]);
     let row = text.lines().nth(1).unwrap().to_string();
-    fs::write(workshop.path("train.csv"), text.replace(&format!("{row}\n"), "")).unwrap();
-    let output = workshop.run(&["fit", "--resume"]);
+    fs::write(workspace.path("train.csv"), text.replace(&format!("{row}\n"), "")).unwrap();
+    let output = workspace.run(&["fit", "--resume"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("have changed since the run began"));
 }
 
 #[test]
-fn split_makes_parts_that_check_finds_apart() {
-    let workshop = Workshop::new();
-    workshop.must(&[
+fn split_makes_parts_that_pass_its_check() {
+    let workspace = Workspace::new();
+    workspace.must(&[
         "split",
         &fixture("tiny/train.csv"),
         "--parts",
@@ -344,18 +365,18 @@ fn split_makes_parts_that_check_finds_apart() {
         "--seed",
         "3",
     ]);
-    let read = |name: &str| Dataset::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    let read = |name: &str| Dataset::read(&[workspace.path(name).parse().unwrap()]).unwrap();
     let (train, val) = (read("parts/train.csv"), read("parts/val.csv"));
     assert_eq!(train.posters.len() + val.posters.len(), 100);
     assert!((25..=35).contains(&val.posters.len()), "{}", val.posters.len());
-    workshop.must(&["split", "--check", "parts/train.csv", "parts/val.csv"]);
-    let again = workshop.run(&["split", &fixture("tiny/train.csv"), "--parts", "train=70,val=30", "--out", "parts"]);
+    workspace.must(&["split", "--check", "parts/train.csv", "parts/val.csv"]);
+    let again = workspace.run(&["split", &fixture("tiny/train.csv"), "--parts", "train=70,val=30", "--out", "parts"]);
     assert_eq!(again.status.code(), Some(2), "a part was overwritten");
 }
 
 #[test]
-fn a_split_forgot_which_genres_are_known_as_a_group_only() {
-    let workshop = Workshop::new();
+fn a_split_keeps_genres_that_are_known_as_a_group_only() {
+    let workspace = Workspace::new();
     let folder = fixture("tiny/Images");
     let picture = |number: usize| {
         let mut pictures: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -363,9 +384,9 @@ fn a_split_forgot_which_genres_are_known_as_a_group_only() {
         pictures[number].display().to_string()
     };
     let rows: String = (0..8).map(|number| format!("{},Drama|Action_Adventure,,,1\n", picture(number * 20))).collect();
-    fs::write(workshop.path("groups.csv"), format!("path,Genre,Action,Adventure,Drama\n{rows}")).unwrap();
-    workshop.must(&["split", "groups.csv", "--parts", "all=100", "--out", "parts"]);
-    let read = |name: &str| Dataset::read(&[workshop.path(name).parse().unwrap()]).unwrap();
+    fs::write(workspace.path("groups.csv"), format!("path,Genre,Action,Adventure,Drama\n{rows}")).unwrap();
+    workspace.must(&["split", "groups.csv", "--parts", "all=100", "--out", "parts"]);
+    let read = |name: &str| Dataset::read(&[workspace.path(name).parse().unwrap()]).unwrap();
     let known = |manifest: &Dataset| -> Vec<_> {
         manifest.posters.iter().map(|poster| (poster.labels.clone(), poster.any_of.clone())).collect()
     };

@@ -1,4 +1,4 @@
-//! `runtime bench`: how fast this device is.
+//! `runtime bench`: latency of each inference stage, peak memory and throughput on this device.
 
 use std::borrow::Cow;
 use std::io::Write;

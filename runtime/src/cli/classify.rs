@@ -1,4 +1,4 @@
-//! `runtime classify`: the genres of posters.
+//! `runtime classify`: predicts the genres of poster files.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

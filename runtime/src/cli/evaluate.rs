@@ -1,4 +1,4 @@
-//! `runtime evaluate`: a model file's figures on labelled posters.
+//! `runtime evaluate`: metrics of a model on labelled posters.
 
 use std::num::NonZeroUsize;
 
@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(required = true, value_name = "CSV[=FOLDER]")]
     data: Vec<Source>,
 
-    /// Genre lists were cut after this many genres in alphabetical order: make unknown what may be missing from them
+    /// Genre lists were cut after N genres in alphabetical order: make unknown what may be missing from them
     #[arg(long, value_name = "N")]
     list_limit: Option<NonZeroUsize>,
 

@@ -1,10 +1,11 @@
-//! `runtime inspect`: what a model file says of itself.
+//! `runtime inspect`: prints the model card.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use cli_support::Outcome;
 use runtime::ModelOptions;
+use runtime::model::card::Training;
 
 /// Print a model's card: genres, input, thresholds, training and figures.
 #[derive(clap::Args, Debug)]
@@ -32,11 +33,9 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         input.width, input.height, input.mean, input.std
     )?;
     writeln!(out, "architecture  {}", card.training.architecture)?;
-    for (data, posters) in &card.training.data {
-        writeln!(out, "trained on    {data}: {posters} posters")?;
-    }
-    writeln!(out, "settings      {}\n", card.training.settings)?;
-
+    writeln!(out)?;
+    print_training(&mut out, &card.training)?;
+    writeln!(out)?;
     writeln!(out, "{bold}operating points{bold:#}, the first is the default")?;
     for point in &card.operating_points {
         writeln!(out, "  {:<10} {}", point.name, point.description)?;
@@ -58,4 +57,45 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         writeln!(out, "\n{bold}figures on {data}{bold:#}\n{}", figures.table())?;
     }
     Ok(Outcome::Complete)
+}
+
+/// Prints how a model was trained: its data, and a table with a row for each setting and a column for each training step,
+/// the first step first.
+fn print_training(out: &mut impl Write, training: &Training) -> std::io::Result<()> {
+    let mut steps = vec![training.clone()];
+    while let Some(earlier) = steps[0].settings.started_from() {
+        steps.insert(0, earlier);
+    }
+    let bold = anstyle::Style::new().bold();
+    let name = |step: usize| if steps.len() == 1 { "value".into() } else { format!("step {}", step + 1) };
+    writeln!(out, "{bold}training{bold:#}")?;
+    for (index, step) in steps.iter().enumerate() {
+        let data: Vec<String> = step.data.iter().map(|(data, posters)| format!("{data}: {posters} posters")).collect();
+        let label = if steps.len() == 1 { String::new() } else { format!("{}  ", name(index)) };
+        writeln!(out, "  {label}{}", data.join(", "))?;
+    }
+
+    let columns: Vec<Vec<(String, String)>> = steps.iter().map(|step| step.settings.entries()).collect();
+    let mut keys: Vec<&str> = Vec::new();
+    for (key, _) in columns.iter().flatten() {
+        if !keys.contains(&key.as_str()) {
+            keys.push(key);
+        }
+    }
+    let cell = |column: &[(String, String)], key: &str| {
+        column.iter().find(|(own, _)| own == key).map_or("-".to_string(), |(_, value)| value.clone())
+    };
+    let mut rows = vec![vec!["setting".to_string()]];
+    rows[0].extend((0..steps.len()).map(name));
+    for key in keys {
+        let cells = columns.iter().map(|column| cell(column, key));
+        rows.push(std::iter::once(key.to_string()).chain(cells).collect());
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    for row in &rows {
+        let line: String = row.iter().zip(&widths).map(|(cell, &width)| format!("  {cell:width$}")).collect();
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `runtime install-files`: what a package puts beside the program.
+//! `runtime install-files`: shell completions and manual pages, for packages.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `runtime tag`: the genres of a whole library.
+//! `runtime tag`: classifies every poster of a media collection and writes the genres.
 
 mod report;
 mod session;
@@ -14,92 +14,93 @@ use super::ModelArgs;
 
 pub use session::Session;
 
-/// Tag the posters of a library of films and series.
+/// Classify every poster of a folder of films and series
 ///
-/// Without an option that says where to, the genres are printed. A second run reads only what is new or changed.
+/// Prints the genres of each poster, unless an option names a file to write. A later run reads only new and changed
+/// posters.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The library's folder
+    /// Folder of the collection, or a single image
     pub(super) library: PathBuf,
 
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Write an object a poster, each on a line
+    /// Write JSON Lines: an object per poster
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     jsonl: Option<PathBuf>,
 
-    /// Write a table
+    /// Write CSV: a row per poster, a column per genre
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     csv: Option<PathBuf>,
 
-    /// Write a page to look at: every poster with its genres, to be searched, filtered and sorted
+    /// Write an HTML gallery: every poster with its genres, searchable, with filters and sorting
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     html: Option<PathBuf>,
 
-    /// Write a file beside each poster
+    /// Write a sidecar file beside each poster
     #[arg(long, value_enum, value_name = "KIND", help_heading = "Results")]
     sidecar: Option<SidecarArg>,
 
-    /// Add the genres to the films' NFO files, for Kodi, Jellyfin and others; a film without one gets a small one
+    /// Add the genres to NFO files, for Kodi, Jellyfin and others; create an NFO file where there is none
     #[arg(long, help_heading = "Results")]
     nfo: bool,
 
-    /// With --nfo: leave films without an NFO file alone, so that Kodi goes on looking them up
+    /// With --nfo: create no NFO files, so that Kodi still looks up films without one
     #[arg(long, requires = "nfo", help_heading = "Results")]
     nfo_existing: bool,
 
-    /// With --nfo: set aside the genres that are there. They come back with --nfo-undo, unless another program has
-    /// written the file since
+    /// With --nfo: replace the existing genres. --nfo-undo restores them, unless another program has rewritten the file
+    /// since
     #[arg(long, requires = "nfo", help_heading = "Results")]
     replace: bool,
 
-    /// Take out of NFO files what was added to them
+    /// Remove the added genres from NFO files
     #[arg(long, conflicts_with = "nfo", help_heading = "Results")]
     nfo_undo: bool,
 
-    /// Print what would be written, and write nothing
+    /// Print the files that would be written, and write none
     #[arg(long, help_heading = "Results")]
     dry_run: bool,
 
-    /// Take every picture, whatever its name
+    /// Classify every image, whatever its name
     #[arg(long, help_heading = "Posters")]
     all_images: bool,
 
-    /// Take only what matches, relative to the library: `Movies/**`
+    /// Classify only images that match the glob, relative to the collection, such as `Movies/**`; repeatable
     #[arg(long, value_name = "GLOB", help_heading = "Posters")]
     include: Vec<String>,
 
-    /// Leave out what matches
+    /// Skip images and folders that match the glob; repeatable
     #[arg(long, value_name = "GLOB", help_heading = "Posters")]
     exclude: Vec<String>,
 
-    /// Print which pictures are taken or passed over, and why
+    /// Print for each image whether it is taken for a poster, and why
     #[arg(long, help_heading = "Posters")]
     explain: bool,
 
-    /// Refuse posters of more pixels
+    /// Reject posters with more than N pixels
     #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, help_heading = "Posters")]
     max_pixels: u64,
 
-    /// Where to remember what is done [default: .poster-genres.sqlite in the library]
+    /// State file, an SQLite cache of the predictions [default: .poster-genres.sqlite in the collection]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 
-    /// Read every poster anew
+    /// Ignore the cache and classify every poster again
     #[arg(long)]
     force: bool,
 
-    /// Posters read at a time [default: one a core]
+    /// Number of threads [default: one per CPU core]
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
 
-    /// Leave the processor to other programs: 0 is no different from them, 19 the politest
+    /// Scheduling priority, as of nice(1): 0 is normal, 19 the lowest
     #[cfg(unix)]
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=19))]
     nice: i32,
 
-    /// Print errors only
+    /// Print only errors
     #[arg(long)]
     pub(super) quiet: bool,
 }
@@ -109,7 +110,7 @@ pub struct Args {
 enum SidecarArg {
     /// `poster.txt`: the genres, separated by a comma and a space
     Txt,
-    /// `poster.json`: the same object as a line of `--jsonl`
+    /// `poster.json`: the poster's object of `--jsonl`
     Json,
 }
 
@@ -123,22 +124,22 @@ impl From<SidecarArg> for Sidecar {
 }
 
 impl Args {
-    /// Whether results are to be written, and not printed.
-    fn is_written(&self) -> bool {
+    /// Whether an option names result files, so that the genres are not printed.
+    fn writes_results(&self) -> bool {
         let files = [&self.jsonl, &self.csv, &self.html];
         files.into_iter().any(Option::is_some) || self.sidecar.is_some() || self.nfo || self.nfo_undo
     }
 }
 
-/// Tags a library. Failures are printed to standard error, each once.
+/// Tags a collection in one pass. Each failure is printed to standard error.
 ///
 /// # Errors
-/// If the model, the library, the state file or a file of results cannot be used.
+/// If the model, the collection, the state file or a result file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
     let mut session = Session::open(args, on_ctrl_c(|| {})?)?;
     let Some(report) = session.pass(None)? else { return Ok(Outcome::Interrupted) };
     if !args.quiet {
-        report.summary(session.judge())?;
+        report.print_summary(session.tagger())?;
     }
     Ok(if report.failed > 0 { Outcome::SomeFailed } else { Outcome::Complete })
 }

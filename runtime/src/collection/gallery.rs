@@ -1,13 +1,13 @@
-//! A library as one web page: its posters with their genres, to look through in any browser.
+//! The HTML gallery: one self-contained web page of all posters with their genres, searchable and sortable.
 //!
-//! The page is a single file that works from a disk without a model. Its text lies beside this file: `gallery.html`
-//! (the frame), `gallery.css` and `gallery.js` (filters, order, and the cards near the window only). The posters follow
-//! as JSON in `<script type="application/json">` elements, which browsers leave alone ([data blocks] of the HTML
-//! standard); a thumbnail is a JPEG in base64 in its poster's line.
+//! The page is a single file that works offline. Its sources lie beside this file: `gallery.html` (the template),
+//! `gallery.css` and `gallery.js` (filters, order, virtual scrolling). The posters follow as JSON in
+//! `<script type="application/json">` elements, which browsers do not execute ([data blocks] of the HTML standard);
+//! each poster's line has its thumbnail as a base64 JPEG.
 //!
-//! Titles and paths come from files, and files may be called anything. In JSON `<` is written `\u003c`, so that no text
-//! can end its element; the program of the page sets text, never markup; and the page's [Content Security Policy] lets
-//! nothing run but that one program, known by its hash, and nothing be fetched.
+//! Titles and paths come from file names and are not trusted. JSON has `<` as `\u003c`, so that no text can end its
+//! element; the script sets text, never markup; and the page's [Content Security Policy] allows that one script, known
+//! by its hash, and no request.
 //!
 //! [data blocks]: https://html.spec.whatwg.org/multipage/scripting.html#data-block
 //! [Content Security Policy]: https://www.w3.org/TR/CSP3/
@@ -17,39 +17,29 @@ use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use quick_xml::escape::escape;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::preprocess::DecodedImage;
-
-/// Width and height in pixels that a [`thumbnail`] fits into.
-pub const THUMBNAIL: (u32, u32) = (96, 144);
-
-/// Bytes that a [`thumbnail`] should not exceed.
-const THUMBNAIL_BYTES: usize = 3_000;
-
-/// JPEG qualities of thumbnails, best first; the last is taken even if it is too large.
-const QUALITIES: [u8; 5] = [75, 65, 55, 45, 35];
-
-/// Posters in one script element. The browser reads them in one go, so that an element must not hold all.
+/// Posters in one script element. The browser parses an element in one go, so that one element must not hold all
+/// posters.
 const CHUNK: usize = 250;
 
 const PAGE: &str = include_str!("gallery.html");
 const STYLE: &str = include_str!("gallery.css");
 const SCRIPT: &str = include_str!("gallery.js");
 
-/// What holds for the whole page.
+/// Metadata of the whole page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Header<'a> {
-    /// The library's name, the page's title.
+    /// Name of the collection, the page's title.
     pub library: &'a str,
-    /// Names of the genres.
+    /// Names of the genres, `[G]`.
     pub genres: &'a [String],
-    /// The model's name.
+    /// Identifier of the model; see [`Model::id`](crate::Model::id).
     pub model: &'a str,
-    /// The operating point whose thresholds were used.
+    /// Name of the operating point whose thresholds were applied.
     pub operating_point: &'a str,
 }
 
@@ -62,14 +52,14 @@ pub struct Entry<'a> {
     pub title: &'a str,
     /// The film's year, if it is known.
     pub year: Option<u16>,
-    /// Place in [`Header::genres`], probability from 0 to 1, and whether it reaches the genre's threshold. Genres below
-    /// theirs are shown for posters that have no other.
+    /// For each genre to show: its index in [`Header::genres`], its probability in 0..=1, and whether that reaches the
+    /// genre's threshold. Genres below their threshold are shown for posters without any other.
     pub genres: &'a [(u8, f32, bool)],
-    /// A small picture of the poster, a JPEG file; see [`thumbnail`].
+    /// JPEG file of the thumbnail; see [`thumbnail`](super::thumbnail::thumbnail).
     pub thumbnail: &'a [u8],
 }
 
-/// A page that is being written. It keeps one poster in memory, however many there are.
+/// A page that is being written, one poster at a time.
 #[derive(Debug)]
 pub struct Gallery<W> {
     out: W,
@@ -78,7 +68,7 @@ pub struct Gallery<W> {
 }
 
 impl<W: Write> Gallery<W> {
-    /// Writes the page's beginning.
+    /// Writes the page up to its first poster.
     ///
     /// # Errors
     /// If `out` cannot be written to.
@@ -89,10 +79,10 @@ impl<W: Write> Gallery<W> {
             digest(SCRIPT),
             digest(STYLE)
         );
-        // Names come last: whatever they hold is not looked through for further places to fill.
+        // Names are filled in last, so that a placeholder in a name is not replaced.
         let (head, _) = frame();
         let head = head.replace("{{policy}}", &policy).replace("{{style}}", STYLE);
-        let (head, data) = head.split_once("{{header}}").expect("the page has a place for its header");
+        let (head, data) = head.split_once("{{header}}").expect("the template has a placeholder for its header");
         out.write_all(head.replace("{{title}}", &escape(header.library)).as_bytes())?;
         out.write_all(&json(header)?)?;
         out.write_all(data.as_bytes())?;
@@ -102,10 +92,10 @@ impl<W: Write> Gallery<W> {
     /// Adds a poster.
     ///
     /// # Errors
-    /// If the page cannot be written to.
+    /// If `out` cannot be written to.
     ///
     /// # Panics
-    /// If a genre's place is not one of [`Header::genres`].
+    /// If an index is out of range of [`Header::genres`].
     pub fn add(&mut self, entry: &Entry) -> io::Result<()> {
         assert!(
             entry.genres.iter().all(|&(genre, ..)| usize::from(genre) < self.genres),
@@ -122,10 +112,10 @@ impl<W: Write> Gallery<W> {
         Ok(())
     }
 
-    /// Writes the page's end, flushes, and gives back what it was written to. A page without it shows nothing.
+    /// Writes the rest of the page, flushes and returns the writer. An unfinished page shows nothing.
     ///
     /// # Errors
-    /// If the page cannot be written to.
+    /// If `out` cannot be written to.
     pub fn finish(mut self) -> io::Result<W> {
         if self.posters > 0 {
             self.out.write_all(b"\n]</script>\n")?;
@@ -137,39 +127,11 @@ impl<W: Write> Gallery<W> {
     }
 }
 
-/// A small JPEG of a poster: it fits into [`THUMBNAIL`] in its own shape, is never larger than the poster, and rarely
-/// larger than 3 KB.
-///
-/// # Panics
-/// If the picture has no pixels.
-pub fn thumbnail(picture: &DecodedImage) -> Vec<u8> {
-    let (width, height) = picture.dimensions();
-    let (width, height) = (f64::from(width), f64::from(height));
-    let scale = (f64::from(THUMBNAIL.0) / width).min(f64::from(THUMBNAIL.1) / height).min(1.0);
-    let side = |length: f64| ((length * scale).round() as u32).max(1);
-    let small = picture.resize(side(width), side(height));
-
-    let mut jpeg = Vec::new();
-    for quality in QUALITIES {
-        jpeg.clear();
-        let mut encoder = Encoder::new(&mut jpeg, quality);
-        encoder.set_sampling_factor(SamplingFactor::F_2_2);
-        encoder.set_optimized_huffman_tables(true);
-        encoder
-            .encode(&small, small.width() as u16, small.height() as u16, ColorType::Rgb)
-            .expect("a small RGB picture can be encoded into memory");
-        if jpeg.len() <= THUMBNAIL_BYTES {
-            break;
-        }
-    }
-    jpeg
-}
-
 /// The address of a poster for a page in `folder`: relative if both share a folder below the root, so that they can be
 /// moved together, else a `file:` address.
 ///
-/// Every byte but the unreserved characters of RFC 3986 (2.3) is percent-encoded, those that are not UTF-8, too. `..` is
-/// resolved by its text, as browsers do with addresses; of a path in which `..` follows a symbolic link give the
+/// Every byte but the unreserved characters of RFC 3986 (2.3) is percent-encoded, those that are not UTF-8, too. `..`
+/// is resolved by its text, as browsers do with addresses; of a path in which `..` follows a symbolic link give the
 /// canonical form.
 pub fn href(folder: &Path, poster: &Path) -> String {
     let (folder, poster) = (absolute(folder), absolute(poster));
@@ -243,36 +205,23 @@ fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_string(value)?.replace('<', "\\u003c").into_bytes())
 }
 
-/// The page before and behind its posters.
+/// The template before and behind its posters.
 fn frame() -> (&'static str, &'static str) {
-    PAGE.split_once("{{posters}}").expect("the page has a place for its posters")
+    PAGE.split_once("{{posters}}").expect("the template has a placeholder for its posters")
 }
 
-/// Text that may stand in an element or a quoted attribute.
-fn escape(text: &str) -> String {
-    let entity = |character| match character {
-        '&' => "&amp;".to_string(),
-        '<' => "&lt;".to_string(),
-        '>' => "&gt;".to_string(),
-        '"' => "&quot;".to_string(),
-        '\'' => "&#39;".to_string(),
-        character => character.to_string(),
-    };
-    text.chars().map(entity).collect()
-}
-
-/// The hash by which the policy knows an element's text.
+/// The base64 SHA-256 of a script or style, as a Content Security Policy names it.
 fn digest(text: &str) -> String {
     BASE64_STANDARD.encode(Sha256::digest(text))
 }
 
 #[cfg(test)]
 mod tests {
-    use image::RgbImage;
+    use serde_json::Value;
 
     use super::*;
-    use image::Rgb;
-    use serde_json::Value;
+    use crate::collection::thumbnail::tests::poster_like;
+    use crate::collection::thumbnail::thumbnail;
 
     const HEADER: Header =
         Header { library: "Films", genres: &[], model: "poster-genres.onnx", operating_point: "balanced" };
@@ -301,17 +250,6 @@ mod tests {
         chunks.into_iter().flat_map(parse).collect()
     }
 
-    /// A picture with edges, gradients and grain, as a poster has.
-    fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
-            let grain = (x * 7919 + y * 104_729 + seed * 1_299_709).wrapping_mul(2_654_435_761) >> 29;
-            let letters = if y > height * 3 / 4 && (x / 9 + y / 13) % 2 == 0 { 90 } else { 0 };
-            let value =
-                |offset: u32| (((x + 17 * seed * offset) % 400) / 4 + y * offset / 40 % 60 + letters + grain) as u8;
-            Rgb([value(1), value(2), value(3)])
-        })
-    }
-
     #[test]
     fn text_can_neither_end_its_element_nor_start_another() {
         struct Case {
@@ -325,7 +263,7 @@ mod tests {
                 html: "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;",
             },
             Case { text: "<!--<script>", html: "&lt;!--&lt;script&gt;" },
-            Case { text: "\"'&amp;", html: "&quot;&#39;&amp;amp;" },
+            Case { text: "\"'&amp;", html: "&quot;&apos;&amp;amp;" },
             Case { text: "]]></title>", html: "]]&gt;&lt;/title&gt;" },
             Case { text: "{{script}}{{posters}}{{header}}", html: "{{script}}{{posters}}{{header}}" },
             Case { text: "\\u003c\\", html: "\\u003c\\" },
@@ -403,7 +341,7 @@ mod tests {
             "form-action 'none'".to_string(),
         ];
         assert_eq!(policy.split("; ").collect::<Vec<_>>(), expected);
-        assert!(!page.contains("{{"), "a place of the page was not filled");
+        assert!(!page.contains("{{"), "a placeholder was not filled");
         assert!(!page.contains("://"), "the page names an address");
         // Browsers hash the text after making line ends one character; the same is to be embedded.
         assert!(!page.contains('\r'), "the page's text must be checked out with plain line feeds");
@@ -430,30 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn thumbnails_keep_the_shape_and_are_small() {
-        struct Case {
-            size: (u32, u32),
-            thumbnail: (u32, u32),
-        }
-        let cases = [
-            Case { size: (500, 750), thumbnail: (96, 144) },
-            Case { size: (192, 272), thumbnail: (96, 136) },
-            Case { size: (300, 600), thumbnail: (72, 144) },
-            Case { size: (1600, 900), thumbnail: (96, 54) },
-            Case { size: (40, 60), thumbnail: (40, 60) },
-            Case { size: (1, 1), thumbnail: (1, 1) },
-            Case { size: (4000, 1), thumbnail: (96, 1) },
-            Case { size: (1, 4000), thumbnail: (1, 144) },
-        ];
-        for Case { size, thumbnail: expected } in cases {
-            let jpeg = thumbnail(&picture(size.0, size.1, 1).into());
-            let decoded = image::load_from_memory_with_format(&jpeg, image::ImageFormat::Jpeg).unwrap();
-            assert_eq!((decoded.width(), decoded.height()), expected, "{size:?}");
-            assert!(jpeg.len() <= THUMBNAIL_BYTES, "{size:?}: {} bytes", jpeg.len());
-        }
-    }
-
-    #[test]
     fn ten_thousand_posters_fit_into_45_megabytes() {
         struct Count(usize);
         impl Write for Count {
@@ -466,7 +380,7 @@ mod tests {
             }
         }
         let genres = genres();
-        let thumbnails: Vec<Vec<u8>> = (0..20).map(|seed| thumbnail(&picture(500, 750, seed).into())).collect();
+        let thumbnails: Vec<Vec<u8>> = (0..20).map(|seed| thumbnail(&poster_like(500, 750, seed).into())).collect();
         let mut gallery = Gallery::begin(Count(0), &Header { genres: &genres, ..HEADER }).unwrap();
         for number in 0..10_000 {
             let entry = Entry {

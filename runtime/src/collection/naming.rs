@@ -1,5 +1,5 @@
-//! What the names in a media library mean: extensions, artwork, extras, seasons, parts and versions of a film, and the
-//! title and year in a name. Nothing here touches a file.
+//! Naming conventions of media libraries: extensions, artwork, extras, seasons, parts and versions of a film, and the
+//! title and year in a name. Nothing here accesses the file system.
 //!
 //! The conventions are those of three programs and one tool:
 //!
@@ -17,6 +17,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::error::one_line;
+
 /// A regular expression that is compiled once.
 macro_rules! pattern {
     ($pattern:literal) => {{
@@ -29,10 +31,10 @@ macro_rules! pattern {
 /// `.tbn` is what old versions of Kodi call a JPEG or PNG; all three programs still read it.
 pub const IMAGE_EXTENSIONS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "tbn"];
 
-/// What a poster is called that is not named after its film, in Jellyfin's order. Kodi knows the first two, Plex all.
+/// Names of posters that are not named after their film, in Jellyfin's order. Kodi knows the first two, Plex all.
 pub const POSTER_WORDS: [&str; 5] = ["poster", "folder", "cover", "default", "movie"];
 
-/// The same for a series.
+/// Names of posters of a series that are not named after it, in Jellyfin's order.
 pub const SHOW_POSTER_WORDS: [&str; 5] = ["poster", "folder", "cover", "default", "show"];
 
 /// Jellyfin's list but for `ogg`, which is a film's theme music rather than a film, and with `disc`, the stub that
@@ -121,7 +123,7 @@ pub struct Title {
 /// One part of a film that is spread over several files.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
-    /// What the parts' names have in common.
+    /// The common beginning of the parts' names.
     pub base: String,
     /// `cd`, `dvd`, `part`, `pt`, `disc` or `disk`; the parts of one film agree in it.
     pub kind: String,
@@ -314,10 +316,6 @@ fn tidy(name: &str) -> String {
 
 fn without_tags(name: &str) -> String {
     pattern!(r"\[[^\]]*\]|\{[^}]*\}").replace_all(name, "").into_owned()
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

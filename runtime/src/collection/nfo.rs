@@ -1,7 +1,8 @@
-//! Genres in NFO files: the XML that Kodi, Jellyfin, Emby, Radarr and tinyMediaManager keep beside a film.
+//! NFO files: adds genres to the XML metadata that Kodi, Jellyfin, Emby, Radarr and tinyMediaManager keep beside a
+//! film.
 //!
-//! [`add`] writes one `<genre>` for each genre that a file lacks and leaves every other byte as it is; [`undo`] gives
-//! back the file as it was before, byte for byte. What is ours stands between two comments, of which the first lists it:
+//! [`add`] writes one `<genre>` for each genre that a file lacks and leaves every other byte as it is; [`undo`]
+//! restores the previous file, byte for byte. Added genres stand between two comments, of which the first lists them:
 //!
 //! ```xml
 //! <movie>
@@ -14,14 +15,15 @@
 //! </movie>
 //! ```
 //!
-//! Kodi and Jellyfin pass over comments when they read. When they write the file anew (Kodi's export, Jellyfin's NFO
-//! saver, a refresh by Radarr or tinyMediaManager) the comments are gone, and with them the proof of whose genres these
-//! are: [`undo`] then leaves them. The same goes for what a person changes between the comments.
+//! Kodi and Jellyfin ignore comments when they read. When they rewrite the file (Kodi's export, Jellyfin's NFO saver, a
+//! refresh by Radarr or tinyMediaManager), the comments are lost, and with them the record of which genres were added:
+//! [`undo`] then keeps all genres. It also keeps what a person has changed between the comments.
 //!
 //! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both. Only elements directly
-//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>, <https://kodi.wiki/view/NFO_files/Combination>,
-//! <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's `MediaBrowser.XbmcMetadata` (`BaseNfoParser`,
-//! `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and `NfoFile`.
+//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>,
+//! <https://kodi.wiki/view/NFO_files/Combination>, <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's
+//! `MediaBrowser.XbmcMetadata` (`BaseNfoParser`, `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and
+//! `NfoFile`.
 
 mod document;
 mod mark;
@@ -33,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use document::{Document, Encoding, Kind, Node, edit, indentation};
+use document::{Document, Encoding, Node, NodeKind, edit, indentation};
 use mark::{Mark, Origin};
 
 /// The root element of an NFO file.
@@ -60,13 +62,13 @@ impl Root {
     }
 }
 
-/// What a new NFO file says besides its genres.
+/// The content of a new NFO file besides its genres.
 ///
-/// Kodi takes what an NFO file says for all there is to know and asks its scraper no longer (`FULL_NFO`): without a
-/// title, a film has none.
+/// Kodi does not ask its scraper about a film with an NFO file (`FULL_NFO`): if the NFO file has no title, neither has
+/// the film.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct New {
-    /// Film or series.
+pub struct NewNfo {
+    /// The root element: film or series.
     pub root: Root,
     /// The title.
     pub title: Option<String>,
@@ -74,57 +76,64 @@ pub struct New {
     pub year: Option<u16>,
 }
 
-/// What has to be done with a file.
+/// The change that a file needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing.
+    /// The file stays as it is.
     Unchanged,
-    /// Write these bytes in place of it.
+    /// Replace the file's content with these bytes.
     Write(Vec<u8>),
-    /// Delete it: it was made by [`minimal`], and nobody has changed it since.
+    /// Delete the file: [`minimal`] has made it, and nobody has changed it since.
     Delete,
 }
 
-/// Why an NFO file is left alone. Each message names the file.
+/// Why an NFO file cannot be edited. Each message names the file.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum NfoError {
     /// The file cannot be read.
-    #[error("{path}: cannot be read ({source}); check the path and its permissions")]
+    #[error("{}: cannot be read ({cause}); check the path and its permissions", path.display())]
     Unreadable {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
+        /// Path of the NFO file.
+        path: PathBuf,
+        /// The error of the operating system.
+        cause: std::io::Error,
     },
-    /// The bytes are not what the file says they are, or of an encoding that is not known here.
-    #[error("{path}: {problem}; save it as UTF-8 in a text editor")]
+    /// The bytes do not match the declared encoding, or the encoding is not supported.
+    #[error("{}: {problem}; save it as UTF-8 in a text editor", path.display())]
     Encoding {
-        /// The file.
-        path: String,
-        /// What does not fit.
+        /// Path of the NFO file.
+        path: PathBuf,
+        /// The encoding problem.
         problem: String,
     },
     /// The file holds no element, or other text before it: a link for a scraper, a release note, nothing.
-    #[error("{path}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away")]
+    #[error(
+        "{}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away",
+        path.display()
+    )]
     NotXml {
-        /// The file.
-        path: String,
+        /// Path of the NFO file.
+        path: PathBuf,
     },
     /// The XML is damaged.
-    #[error("{path}: is not well-formed in line {line} ({reason}); mend it or have its program write it anew")]
+    #[error(
+        "{}: is not well-formed in line {line} ({reason}); mend it or have its program write it anew",
+        path.display()
+    )]
     Malformed {
-        /// The file.
-        path: String,
+        /// Path of the NFO file.
+        path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong there.
+        /// The error of the XML parser.
         reason: String,
     },
     /// The file is about an episode, a music video or something else.
-    #[error("{path}: is about <{root}>, and only <movie> and <tvshow> have genres here; leave it out")]
+    #[error("{}: is about <{root}>, and only <movie> and <tvshow> have genres here; leave it out", path.display())]
     WrongRoot {
-        /// The file.
-        path: String,
+        /// Path of the NFO file.
+        path: PathBuf,
         /// The name of its root.
         root: String,
     },
@@ -133,14 +142,14 @@ pub enum NfoError {
 /// Adds those of `genres` that a file lacks, behind its last genre or at the end of its root, in its own line endings,
 /// indentation and encoding. What an earlier call added is renewed; no genres at all are the same as [`undo`].
 ///
-/// With `replace`, the genres that were there are set aside, each as a comment in its place. Mind that a program which
-/// writes the file anew drops these comments, and a person's genres with them.
+/// With `replace`, each existing genre is replaced by a comment that keeps it. A program that rewrites the file drops
+/// these comments, and a person's genres with them.
 ///
 /// `path` is used in messages only.
 ///
 /// # Errors
 /// See [`NfoError`].
-pub fn add(bytes: &[u8], path: &str, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
+pub fn add(bytes: &[u8], path: &Path, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
     let (encoding, text) = Encoding::decode(bytes, path)?;
     let text = match before(&text, path)? {
         Before::Nothing(_) if missing(genres, Vec::new()).is_empty() => return Ok(Change::Delete),
@@ -157,7 +166,7 @@ pub fn add(bytes: &[u8], path: &str, genres: &[&str], replace: bool) -> Result<C
 ///
 /// # Errors
 /// See [`NfoError`].
-pub fn undo(bytes: &[u8], path: &str) -> Result<Change, NfoError> {
+pub fn undo(bytes: &[u8], path: &Path) -> Result<Change, NfoError> {
     if !is_marked(bytes) {
         return Ok(Change::Unchanged);
     }
@@ -169,7 +178,7 @@ pub fn undo(bytes: &[u8], path: &str) -> Result<Change, NfoError> {
 }
 
 /// A new NFO file that says no more than `new` and the genres. [`undo`] has it deleted as long as nobody changes it.
-pub fn minimal(new: &New, genres: &[&str]) -> Vec<u8> {
+pub fn minimal(new: &NewNfo, genres: &[&str]) -> Vec<u8> {
     minimal_text(new, genres).into()
 }
 
@@ -177,9 +186,9 @@ pub fn minimal(new: &New, genres: &[&str]) -> Vec<u8> {
 ///
 /// # Errors
 /// See [`NfoError`].
-pub fn apply(path: &Path, new: &New, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
+pub fn apply(path: &Path, new: &NewNfo, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
     match read(path)? {
-        Some(bytes) => add(&bytes, &path.display().to_string(), genres, replace),
+        Some(bytes) => add(&bytes, path, genres, replace),
         None if missing(genres, Vec::new()).is_empty() => Ok(Change::Unchanged),
         None => Ok(Change::Write(minimal(new, genres))),
     }
@@ -191,45 +200,45 @@ pub fn apply(path: &Path, new: &New, genres: &[&str], replace: bool) -> Result<C
 /// See [`NfoError`].
 pub fn revert(path: &Path) -> Result<Change, NfoError> {
     match read(path)? {
-        Some(bytes) => undo(&bytes, &path.display().to_string()),
+        Some(bytes) => undo(&bytes, path),
         None => Ok(Change::Unchanged),
     }
 }
 
-/// Where a film or series lies.
+/// Location of a film or series, which determines its NFO files.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum NfoLocation<'a> {
     /// A film that shares its folder with others.
-    Shared {
-        /// The video file.
+    SharedFolder {
+        /// Path of the video file.
         video: &'a Path,
     },
     /// A film with a folder to itself.
-    Own {
-        /// The folder.
+    OwnFolder {
+        /// Path of the folder.
         folder: &'a Path,
-        /// The video file in it; none if the folder is a DVD or Blu-ray.
+        /// Path of the video file in it; `None` if the folder is a DVD or Blu-ray.
         video: Option<&'a Path>,
     },
     /// A series.
     Show {
-        /// The folder that holds its seasons.
+        /// Path of the folder that holds its seasons.
         folder: &'a Path,
     },
 }
 
-/// The NFO files that say something of a film or series: all that exist, or the one to make; never none.
+/// Paths of the NFO files of a film or series: all that exist, or the one to create.
 ///
 /// A film with a folder to itself may have two. Jellyfin reads `movie.nfo` before `<video>.nfo` (`MovieNfoSaver`; older
-/// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on, and
-/// otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them read and
-/// Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have `VIDEO_TS/VIDEO_TS.nfo` and
-/// `BDMV/index.nfo`. A series has `tvshow.nfo`.
-pub fn nfo_paths(place: Place) -> Vec<PathBuf> {
-    let (names, new) = match place {
-        Place::Shared { video } => (Vec::new(), video.with_extension("nfo")),
-        Place::Show { folder } => (Vec::new(), folder.join("tvshow.nfo")),
-        Place::Own { folder, video } => {
+/// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on,
+/// and otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them
+/// read and Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have
+/// `VIDEO_TS/VIDEO_TS.nfo` and `BDMV/index.nfo`. A series has `tvshow.nfo`.
+pub fn nfo_paths(location: NfoLocation) -> Vec<PathBuf> {
+    let (names, new) = match location {
+        NfoLocation::SharedFolder { video } => (Vec::new(), video.with_extension("nfo")),
+        NfoLocation::Show { folder } => (Vec::new(), folder.join("tvshow.nfo")),
+        NfoLocation::OwnFolder { folder, video } => {
             let general = folder.join("movie.nfo");
             match video {
                 Some(video) => (vec![general], video.with_extension("nfo")),
@@ -245,7 +254,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, NfoError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(NfoError::Unreadable { path: path.display().to_string(), source }),
+        Err(cause) => Err(NfoError::Unreadable { path: path.to_path_buf(), cause }),
     }
 }
 
@@ -253,22 +262,22 @@ fn change(before: &[u8], after: Vec<u8>) -> Change {
     if before == after { Change::Unchanged } else { Change::Write(after) }
 }
 
-/// Whether our name is in a file at all. The zeros are those of UTF-16.
+/// Whether the name of the comments occurs in a file at all. UTF-16 has a zero byte for each ASCII character.
 fn is_marked(bytes: &[u8]) -> bool {
     let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
     bytes.windows(mark::NAME.len()).any(|window| window == mark::NAME.as_bytes())
 }
 
-/// What there was before [`add`].
+/// The state of an NFO file before [`add`].
 enum Before {
-    /// No file.
-    Nothing(New),
-    /// A file.
+    /// There was no file; [`minimal`] has made it.
+    Nothing(NewNfo),
+    /// The text of the file.
     Text(String),
 }
 
-/// Undoes [`add`].
-fn before(text: &str, path: &str) -> Result<Before, NfoError> {
+/// Reconstructs the state before [`add`].
+fn before(text: &str, path: &Path) -> Result<Before, NfoError> {
     let document = Document::read(text, path)?;
     if let Some(new) = made_here(&document, text) {
         return Ok(Before::Nothing(new));
@@ -296,15 +305,15 @@ fn before(text: &str, path: &str) -> Result<Before, NfoError> {
     Ok(Before::Text(edit(text, edits)))
 }
 
-/// What a file says if it is, to the last byte, one that [`minimal`] makes.
-fn made_here(document: &Document, text: &str) -> Option<New> {
+/// The content of a file that is, to the last byte, one that [`minimal`] makes; `None` for any other file.
+fn made_here(document: &Document, text: &str) -> Option<NewNfo> {
     let genres = document.nodes.iter().find_map(|node| match mark_of(node)? {
         Mark::Added { origin: Origin::Nothing, .. } => Some(values(document, "genre")),
         _ => None,
     })?;
     let first = |name: &str| values(document, name).first().map(|value| value.to_string());
     let year = first("year").and_then(|year| year.parse().ok());
-    let new = New { root: document.root, title: first("title"), year };
+    let new = NewNfo { root: document.root, title: first("title"), year };
     (minimal_text(&new, &genres) == text).then_some(new)
 }
 
@@ -314,13 +323,13 @@ fn values<'a>(document: &'a Document, name: &str) -> Vec<&'a str> {
 
 fn mark_of(node: &Node) -> Option<Mark> {
     match &node.kind {
-        Kind::Comment(comment) => Mark::read(comment),
-        Kind::Element { .. } => None,
+        NodeKind::Comment(comment) => Mark::read(comment),
+        NodeKind::Element { .. } => None,
     }
 }
 
-/// The genres behind an opening comment that it lists, each once. Without a closing comment there is no telling which
-/// are ours, and none is.
+/// The genre elements behind an opening comment that it lists, each once. Without a closing comment there are none,
+/// since nothing proves which genres were added.
 fn added<'a>(nodes: &'a [Node], text: &str, mut listed: Vec<String>) -> impl Iterator<Item = &'a Node> {
     let end = nodes.iter().position(|node| matches!(mark_of(node), Some(Mark::End | Mark::Added { .. })));
     let inside = match end {
@@ -343,14 +352,20 @@ fn with_indentation(text: &str, node: &Node) -> Range<usize> {
 /// Whether a text is one genre element and nothing else.
 fn is_genre(element: &str) -> bool {
     let wrapped = format!("<movie>{element}</movie>");
-    Document::read(&wrapped, "").is_ok_and(|document| match document.nodes.as_slice() {
+    Document::read(&wrapped, Path::new("")).is_ok_and(|document| match document.nodes.as_slice() {
         [node] => node.value_of("genre").is_some() && wrapped[node.range.clone()] == *element,
         _ => false,
     })
 }
 
 /// A text without our comments, with genres.
-fn with_genres(text: &str, path: &str, encoding: Encoding, genres: &[&str], replace: bool) -> Result<String, NfoError> {
+fn with_genres(
+    text: &str,
+    path: &Path,
+    encoding: Encoding,
+    genres: &[&str],
+    replace: bool,
+) -> Result<String, NfoError> {
     let document = Document::read(text, path)?;
     let there = if replace { Vec::new() } else { values(&document, "genre").into_iter().flat_map(parts).collect() };
     let new: Vec<String> = missing(genres, there).into_iter().map(|genre| encoding.escape(genre)).collect();
@@ -372,8 +387,8 @@ fn with_genres(text: &str, path: &str, encoding: Encoding, genres: &[&str], repl
     }
     let last = document.nodes.iter().rposition(is_genre).or(document.nodes.len().checked_sub(1));
     let before = &document.nodes[..last.map_or(0, |last| last + 1)];
-    let place = before.last().map_or(document.content.start, |node| node.range.end);
-    edits.push((place..place, block(Origin::File, new, &line_start(text, &document, before))));
+    let offset = before.last().map_or(document.content.start, |node| node.range.end);
+    edits.push((offset..offset, block(Origin::File, new, &line_start(text, &document, before))));
     Ok(edit(text, edits))
 }
 
@@ -418,7 +433,7 @@ fn parts(value: &str) -> impl Iterator<Item = String> {
     value.split('/').map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty())
 }
 
-fn minimal_text(new: &New, genres: &[&str]) -> String {
+fn minimal_text(new: &NewNfo, genres: &[&str]) -> String {
     let escape = |value: &str| Encoding::Utf8.escape(value);
     let title = new.title.as_ref().map(|title| element("title", &escape(&title.replace(char::is_control, " "))));
     let year = new.year.map(|year| element("year", &year.to_string()));

@@ -1,6 +1,6 @@
-//! The films of one folder and the posters that are theirs, told from the names in the folder alone.
+//! Poster selection: the films of one folder and their posters, by the file names in the folder alone.
 //!
-//! Where Jellyfin, Kodi and Plex differ, Jellyfin's order stands, and what only the others know comes after it:
+//! If Jellyfin, Kodi and Plex differ, Jellyfin's order applies, and the rules of the others come after it:
 //!
 //! 1. the video's name: `Alien (1979).jpg`;
 //! 2. the video's name and a word: `Alien (1979)-poster`, `-folder`, `-cover`, `-default`, `-movie`. Of several
@@ -24,7 +24,7 @@ use std::fmt;
 
 use super::naming::{self, POSTER_WORDS, SHOW_POSTER_WORDS, Title};
 
-/// A name in a folder.
+/// A file or folder name, and its form for comparisons.
 #[derive(Debug)]
 pub struct Name {
     /// As it is on the disk.
@@ -50,15 +50,15 @@ impl Name {
     }
 }
 
-/// What a folder holds, each in the order of the names, without what is hidden, excluded or an extra's folder.
+/// A folder's content, each list in the order of the names, without hidden and excluded files and folders of extras.
 #[derive(Debug)]
 pub struct Folder {
     /// The folder's own name.
     pub name: Name,
     /// Whether the name says what is in the folder; that of a library does not.
     pub is_named_after_content: bool,
-    /// What the folder lies in.
-    pub place: Place,
+    /// The kind of folder that it lies in.
+    pub context: FolderContext,
     /// Pictures.
     pub images: Vec<Name>,
     /// Videos of every kind.
@@ -71,18 +71,18 @@ pub struct Folder {
     pub has_show_nfo: bool,
 }
 
-/// What a folder lies in.
+/// The kind of folder that another folder lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nothing that is one film's.
-    Library,
+pub enum FolderContext {
+    /// The collection, or a folder in it that is not of one film or series.
+    Collection,
     /// A film's own folder. A folder in it without a video holds its extras, whatever it is called.
     Film,
     /// A series. Nothing in it is a film.
     Show,
 }
 
-/// What a poster is of.
+/// Film or series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A film.
@@ -94,9 +94,9 @@ pub enum Kind {
 /// A film or series of a folder.
 #[derive(Clone, Debug)]
 pub struct Film {
-    /// Which of them it is.
+    /// Film or series.
     pub kind: Kind,
-    /// What it is called.
+    /// Title and year.
     pub title: Title,
     /// The name of its video: of the first part, and of the version that is named like the folder or comes first.
     pub video: Option<OsString>,
@@ -107,9 +107,9 @@ pub struct Film {
 /// Why a picture is a poster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// What the picture is named after.
+    /// The thing that the image is named after.
     pub by: By,
-    /// The place of the name among those that the film's poster may have; the first is 1.
+    /// Rank of the name among those that the film's poster may have, from 1.
     pub rank: usize,
     /// The number of names that the film's poster may have.
     pub of: usize,
@@ -117,7 +117,7 @@ pub struct Reason {
     pub is_alternate: bool,
 }
 
-/// What a poster is named after.
+/// The thing that a poster is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The film's video.
@@ -198,7 +198,7 @@ impl fmt::Display for NoPoster {
 #[derive(Debug)]
 pub struct Posters {
     films: Vec<Film>,
-    place: Place,
+    context: FolderContext,
     /// For each picture the film that it may be a poster of.
     matches: Vec<Option<Match>>,
     /// For each film the picture that is its poster.
@@ -208,14 +208,14 @@ pub struct Posters {
 impl Posters {
     /// Sorts out the pictures of a folder.
     pub fn of(folder: &Folder) -> Self {
-        let (films, is_alone) = films(folder);
-        let place = match films.as_slice() {
-            _ if folder.place == Place::Show => Place::Show,
-            [film] if film.kind == Kind::Show => Place::Show,
-            [film] if is_alone && (film.video.is_some() || folder.has_disc) => Place::Film,
-            _ => folder.place,
+        let (films, has_own_folder) = films(folder);
+        let context = match films.as_slice() {
+            _ if folder.context == FolderContext::Show => FolderContext::Show,
+            [film] if film.kind == Kind::Show => FolderContext::Show,
+            [film] if has_own_folder && (film.video.is_some() || folder.has_disc) => FolderContext::Film,
+            _ => folder.context,
         };
-        let candidates = Candidates::of(folder, &films, is_alone);
+        let candidates = Candidates::of(folder, &films, has_own_folder);
         let matches: Vec<_> = folder.images.iter().map(|image| candidates.find(image)).collect();
         let mut chosen: Vec<Option<usize>> = vec![None; films.len()];
         for (image, found) in matches.iter().enumerate() {
@@ -225,12 +225,12 @@ impl Posters {
                 *best = Some(image);
             }
         }
-        Self { films, place, matches, chosen }
+        Self { films, context, matches, chosen }
     }
 
-    /// What the folders in this folder lie in.
-    pub fn place(&self) -> Place {
-        self.place
+    /// The context of the folders in this folder.
+    pub fn context(&self) -> FolderContext {
+        self.context
     }
 
     /// The film whose poster a picture is, and why; `None` if it is no poster.
@@ -249,7 +249,7 @@ impl Posters {
             NoPoster::Season
         } else if let Some(kind) = naming::artwork(stem) {
             NoPoster::Artwork(kind)
-        } else if folder.place == Place::Show || naming::is_episode(stem) {
+        } else if folder.context == FolderContext::Show || naming::is_episode(stem) {
             NoPoster::Episode
         } else if naming::is_poster_word(stem) {
             NoPoster::Mixed
@@ -276,11 +276,11 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn of(folder: &Folder, films: &[Film], is_alone: bool) -> Self {
+    fn of(folder: &Folder, films: &[Film], has_own_folder: bool) -> Self {
         let mut names = HashMap::new();
         let mut counts = Vec::with_capacity(films.len());
         for (index, film) in films.iter().enumerate() {
-            let list = names_of(film, &folder.name.key, is_alone);
+            let list = names_of(film, &folder.name.key, has_own_folder);
             counts.push(list.len());
             for (rank, (name, by)) in (1..).zip(list) {
                 let known = names.entry(name).or_insert((index, by, rank));
@@ -306,7 +306,7 @@ impl Candidates {
 }
 
 /// The names that a film's poster may have, the best first.
-fn names_of(film: &Film, folder: &str, is_alone: bool) -> Vec<(String, By)> {
+fn names_of(film: &Film, folder: &str, has_own_folder: bool) -> Vec<(String, By)> {
     let words = if film.kind == Kind::Show { SHOW_POSTER_WORDS } else { POSTER_WORDS };
     let named = |name: &str, by| {
         let with_words = words.map(|word| (format!("{name}-{word}"), by));
@@ -314,7 +314,7 @@ fn names_of(film: &Film, folder: &str, is_alone: bool) -> Vec<(String, By)> {
     };
     let by = if film.video.is_some() { By::Video } else { By::Title };
     let mut list: Vec<_> = film.names.iter().flat_map(|name| named(name, by)).collect();
-    if is_alone {
+    if has_own_folder {
         let mut general = words.map(|word| (word.to_string(), By::Word)).to_vec();
         // A folder that is called `Logo` does not make a poster of the logo in it.
         let own = if naming::artwork(folder).is_none() { named(folder, By::Folder) } else { Vec::new() };
@@ -329,7 +329,7 @@ fn names_of(film: &Film, folder: &str, is_alone: bool) -> Vec<(String, By)> {
 fn films(folder: &Folder) -> (Vec<Film>, bool) {
     let own_title = || naming::title(&folder.name.name.to_string_lossy());
     let own = |kind, title| (vec![Film { kind, title, video: None, names: Vec::new() }], true);
-    if folder.place == Place::Show {
+    if folder.context == FolderContext::Show {
         return (Vec::new(), false);
     }
     let videos: Vec<&Name> = folder.videos.iter().filter(|video| !naming::is_extra(video.stem())).collect();
@@ -344,14 +344,14 @@ fn films(folder: &Folder) -> (Vec<Film>, bool) {
     if !videos.is_empty() {
         let mut films = films_of_videos(&videos, &folder.name.key);
         let title = own_title();
-        let is_alone = films.len() == 1
+        let has_own_folder = films.len() == 1
             && (folder.folders.is_empty() || films[0].title.title.to_lowercase() == title.title.to_lowercase());
-        if is_alone && folder.is_named_after_content && (title.year.is_some() || films[0].title.year.is_none()) {
+        if has_own_folder && folder.is_named_after_content && (title.year.is_some() || films[0].title.year.is_none()) {
             films[0].title = title;
         }
-        return (films, is_alone);
+        return (films, has_own_folder);
     }
-    if folder.place == Place::Film {
+    if folder.context == FolderContext::Film {
         return (Vec::new(), false);
     }
     let title = own_title();

@@ -1,6 +1,7 @@
-//! What came of a library's posters: tables, a gallery, files beside the posters, genres in NFO files.
+//! Results of a pass: JSON Lines, CSV, the HTML gallery, sidecar files, and changes of NFO files.
 //!
-//! Tables and gallery are written anew from all that is known, whole, and stay untouched if they would say the same.
+//! JSON Lines, CSV and the gallery hold every classified poster of the collection. They are written atomically, and
+//! only if their content has changed.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,70 +9,70 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::gallery::{self, Gallery};
-use super::nfo::{self, Change, NfoError, Place};
+use super::nfo::{self, Change, NfoError, NfoLocation};
 use super::poster_selection::Kind;
-use super::state::{Found, Verdict};
+use super::state::{CachedPrediction, ScannedPoster};
 use crate::atomic_file::{self, AtomicFile};
 use crate::model::Model;
 use crate::operating_point::OperatingPoint;
 
-/// Genres below their threshold that the gallery shows of a poster that reaches none.
+/// Number of genres that the gallery shows for a poster without any genre at or above its threshold.
 const LIKELIEST: usize = 2;
 
-/// The model's part in a result.
+/// A model and one of its operating points.
 #[derive(Clone, Copy)]
-pub struct Judge<'a> {
-    /// The model.
+pub struct Tagger<'a> {
+    /// The model whose predictions are cached.
     pub model: &'a Model,
-    /// The thresholds that decide.
+    /// The thresholds to apply.
     pub point: &'a OperatingPoint,
 }
 
-/// A poster and its genres.
-pub struct Tagged<'a> {
+/// A poster and its genres at an operating point.
+#[derive(Clone, Debug)]
+pub struct TaggedPoster<'a> {
     /// The poster.
-    pub found: &'a Found,
-    /// What the model makes of it.
-    pub verdict: &'a Verdict,
-    /// Places of the genres that reach their threshold, the most probable first.
+    pub poster: &'a ScannedPoster,
+    /// The probabilities and the thumbnail.
+    pub prediction: &'a CachedPrediction,
+    /// Indices, in card order, of the genres at or above their threshold, the most probable first.
     pub genres: Vec<usize>,
 }
 
-impl Judge<'_> {
-    /// Decides on a poster's genres.
-    pub fn decide<'a>(&self, found: &'a Found, verdict: &'a Verdict) -> Tagged<'a> {
-        let probabilities = &verdict.probabilities;
+impl Tagger<'_> {
+    /// Applies the operating point to a prediction.
+    ///
+    /// # Panics
+    /// If the prediction is that of a model with another number of genres.
+    pub fn tag<'a>(&self, poster: &'a ScannedPoster, prediction: &'a CachedPrediction) -> TaggedPoster<'a> {
+        let probabilities = &prediction.probabilities;
         let mut genres = self.point.decide(probabilities);
         genres.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
-        Tagged { found, verdict, genres }
+        TaggedPoster { poster, prediction, genres }
     }
 
-    /// The names of a poster's genres.
-    pub fn names(&self, tagged: &Tagged) -> Vec<&str> {
+    /// The names of a poster's genres, the most probable first.
+    pub fn genre_names(&self, tagged: &TaggedPoster) -> Vec<&str> {
         tagged.genres.iter().map(|genre| self.model.card().genres[*genre].as_str()).collect()
     }
 
-    fn model(&self) -> String {
-        self.model.id()
-    }
-
-    fn record<'a>(&'a self, tagged: &'a Tagged) -> Record<'a> {
-        let all = self.model.card().genres.iter().zip(&tagged.verdict.probabilities);
+    fn record<'a>(&'a self, tagged: &'a TaggedPoster) -> Record<'a> {
+        let all = self.model.card().genres.iter().zip(&tagged.prediction.probabilities);
         Record {
-            path: tagged.found.path.to_string_lossy().into_owned(),
-            title: &tagged.found.title.title,
-            year: tagged.found.title.year,
-            genres: self.names(tagged),
+            path: tagged.poster.path.to_string_lossy().into_owned(),
+            title: &tagged.poster.title.title,
+            year: tagged.poster.title.year,
+            genres: self.genre_names(tagged),
             probabilities: all.map(|(genre, probability)| (genre.clone(), (*probability).into())).collect(),
             operating_point: &self.point.name,
-            model: self.model(),
-            size: tagged.found.size,
-            mtime: tagged.found.mtime as f64 / 1e9,
+            model: self.model.id(),
+            size: tagged.poster.size,
+            mtime: tagged.poster.mtime as f64 / 1e9,
         }
     }
 }
 
-/// A line of JSON.
+/// The JSON object of a poster.
 #[derive(Serialize)]
 struct Record<'a> {
     path: String,
@@ -81,84 +82,84 @@ struct Record<'a> {
     probabilities: serde_json::Map<String, serde_json::Value>,
     operating_point: &'a str,
     model: String,
-    /// Bytes.
+    /// Size of the image file in bytes.
     size: i64,
-    /// Seconds since 1970.
+    /// Modification time of the image file, in seconds since 1970.
     mtime: f64,
 }
 
-/// A file that has something of every poster.
+/// A file with an entry for every poster, written one poster at a time.
 pub enum Output {
-    /// An object a line.
+    /// JSON Lines: an object per poster.
     Jsonl(AtomicFile),
-    /// A row a poster.
+    /// CSV: a row per poster, a column per genre.
     Csv(Box<csv::Writer<AtomicFile>>),
-    /// A page to look at.
+    /// The HTML gallery.
     Html {
-        /// The page.
+        /// The gallery's writer.
         page: Box<Gallery<AtomicFile>>,
-        /// Its folder; addresses of posters are relative to it.
+        /// Folder of the page, to which the addresses of posters are relative.
         folder: PathBuf,
     },
 }
 
 impl Output {
-    /// Begins a file of objects, one a line.
+    /// Begins a JSON Lines file.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the file cannot be created.
     pub fn jsonl(path: &Path) -> io::Result<Self> {
         Ok(Self::Jsonl(AtomicFile::create(path)?))
     }
 
-    /// Begins a table.
+    /// Begins a CSV file and writes its header.
     ///
     /// # Errors
-    /// If it cannot be made.
-    pub fn csv(path: &Path, judge: Judge) -> io::Result<Self> {
+    /// If the file cannot be created or written.
+    pub fn csv(path: &Path, tagger: Tagger) -> io::Result<Self> {
         let mut csv = csv::Writer::from_writer(AtomicFile::create(path)?);
         let own = ["path", "title", "year", "genres", "operating_point", "model", "size", "mtime"];
-        csv.write_record(own.into_iter().chain(judge.model.card().genres.iter().map(String::as_str)))?;
+        csv.write_record(own.into_iter().chain(tagger.model.card().genres.iter().map(String::as_str)))?;
         Ok(Self::Csv(Box::new(csv)))
     }
 
-    /// Begins a gallery.
+    /// Begins an HTML gallery of the collection in folder `library`.
     ///
     /// # Errors
-    /// If it cannot be made.
-    pub fn html(path: &Path, library: &Path, judge: Judge) -> io::Result<Self> {
-        let card = judge.model.card();
+    /// If the file cannot be created or written.
+    pub fn html(path: &Path, library: &Path, tagger: Tagger) -> io::Result<Self> {
+        let card = tagger.model.card();
         let header = gallery::Header {
             library: &library.to_string_lossy(),
             genres: &card.genres,
-            model: &judge.model(),
-            operating_point: &judge.point.name,
+            model: &tagger.model.id(),
+            operating_point: &tagger.point.name,
         };
         let page = Box::new(Gallery::begin(AtomicFile::create(path)?, &header)?);
         Ok(Self::Html { page, folder: path.parent().unwrap_or(Path::new("")).to_path_buf() })
     }
 
-    /// Adds a poster.
+    /// Writes a poster.
     ///
     /// # Errors
-    /// If the disk is full.
-    pub fn add(&mut self, judge: Judge, tagged: &Tagged) -> io::Result<()> {
+    /// If the file cannot be written.
+    pub fn add(&mut self, tagger: Tagger, tagged: &TaggedPoster) -> io::Result<()> {
         match self {
             Self::Jsonl(file) => {
-                serde_json::to_writer(&mut *file, &judge.record(tagged))?;
+                serde_json::to_writer(&mut *file, &tagger.record(tagged))?;
                 writeln!(file)
             }
             Self::Csv(csv) => {
                 let Record { path, title, year, genres, operating_point, model, size, mtime, .. } =
-                    judge.record(tagged);
+                    tagger.record(tagged);
                 let year = year.map(|year| year.to_string()).unwrap_or_default();
                 let (size, mtime) = (size.to_string(), mtime.to_string());
                 let own = [&path, title, &year, &genres.join("|"), operating_point, &model, &size, &mtime];
-                let all = tagged.verdict.probabilities.iter().map(f32::to_string);
+                let all = tagged.prediction.probabilities.iter().map(f32::to_string);
                 Ok(csv.write_record(own.into_iter().map(ToString::to_string).chain(all))?)
             }
             Self::Html { page, folder } => {
-                let probabilities = &tagged.verdict.probabilities;
+                let probabilities = &tagged.prediction.probabilities;
                 let mut shown: Vec<usize> = tagged.genres.clone();
                 if shown.is_empty() {
                     shown = (0..probabilities.len()).collect();
@@ -169,20 +170,20 @@ impl Output {
                     .map(|&genre| (genre as u8, probabilities[genre], tagged.genres.contains(&genre)))
                     .collect();
                 page.add(&gallery::Entry {
-                    href: &gallery::href(folder, &tagged.found.path),
-                    title: &tagged.found.title.title,
-                    year: tagged.found.title.year,
+                    href: &gallery::href(folder, &tagged.poster.path),
+                    title: &tagged.poster.title.title,
+                    year: tagged.poster.title.year,
                     genres: &genres,
-                    thumbnail: &tagged.verdict.thumbnail,
+                    thumbnail: &tagged.prediction.thumbnail,
                 })
             }
         }
     }
 
-    /// Puts the file in its place. Returns whether it says something new.
+    /// Replaces the old file atomically, and returns whether the content has changed.
     ///
     /// # Errors
-    /// If it cannot be written whole; then the one that was there stays.
+    /// If the file cannot be written; then the old one is unchanged.
     pub fn finish(self) -> io::Result<bool> {
         match self {
             Self::Jsonl(file) => file.finish(),
@@ -192,32 +193,33 @@ impl Output {
     }
 }
 
-/// A file beside each poster, of the poster's name.
+/// The format of sidecar files: a file beside each poster, with the poster's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sidecar {
     /// `poster.txt`: the genres, separated by a comma and a space.
     Txt,
-    /// `poster.json`: all that `--jsonl` has of it.
+    /// `poster.json`: the poster's object of the JSON Lines file.
     Json,
 }
 
 impl Sidecar {
-    /// The sidecar's path and what it says.
-    pub fn of(self, judge: Judge, tagged: &Tagged) -> (PathBuf, Vec<u8>) {
+    /// The path and the content of a poster's sidecar file.
+    pub fn render(self, tagger: Tagger, tagged: &TaggedPoster) -> (PathBuf, Vec<u8>) {
         let (extension, mut text) = match self {
-            Self::Txt => ("txt", judge.names(tagged).join(", ")),
+            Self::Txt => ("txt", tagger.genre_names(tagged).join(", ")),
             Self::Json => {
-                let text = serde_json::to_string_pretty(&judge.record(tagged)).expect("texts and numbers are JSON");
+                let text = serde_json::to_string_pretty(&tagger.record(tagged)).expect("texts and numbers are JSON");
                 ("json", text)
             }
         };
         text.push('\n');
-        (tagged.found.path.with_extension(extension), text.into_bytes())
+        (tagged.poster.path.with_extension(extension), text.into_bytes())
     }
 
-    /// Whether a file of the sidecar's name may be overwritten: it says nothing but genres, or is an object of ours.
-    pub fn is_ours(self, judge: Judge, bytes: &[u8]) -> bool {
-        let genres = &judge.model.card().genres;
+    /// Whether an existing file may be overwritten: a text of nothing but genre names, or a JSON object with the keys
+    /// `probabilities` and `model`.
+    pub fn may_overwrite(self, tagger: Tagger, bytes: &[u8]) -> bool {
+        let genres = &tagger.model.card().genres;
         match self {
             Self::Txt => str::from_utf8(bytes).is_ok_and(|text| {
                 text.trim().split(", ").all(|name| name.is_empty() || genres.iter().any(|genre| genre == name))
@@ -228,52 +230,53 @@ impl Sidecar {
     }
 }
 
-/// What is to happen to a film's NFO files.
+/// An operation on the NFO files of a film or series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NfoWish {
-    /// Add genres to those there.
+pub enum NfoAction {
+    /// Add genres to the existing ones; see [`nfo::add`].
     Add,
-    /// Put genres in the place of those there, which are set aside.
+    /// Set aside the existing genres, and add genres.
     Replace,
-    /// Take out what was added.
+    /// Remove the genres that were added; see [`nfo::undo`].
     Undo,
 }
 
-/// The NFO files of a poster's film or series, and what is to change in each; none for a poster without a film.
+/// The NFO files of a poster's film or series, and the change that each needs. Nothing is written. There are no NFO
+/// files if the film's video is elsewhere.
 pub fn nfo_changes(
-    wish: NfoWish,
-    judge: Judge,
-    tagged: &Tagged,
+    action: NfoAction,
+    tagger: Tagger,
+    tagged: &TaggedPoster,
 ) -> impl Iterator<Item = (PathBuf, Result<Change, NfoError>)> {
-    let Found { path, title, kind, video, is_alone, .. } = tagged.found;
+    let ScannedPoster { path, title, kind, video, has_own_folder, .. } = tagged.poster;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let place = match (kind, video) {
-        (Kind::Show, _) => Some(Place::Show { folder }),
-        (Kind::Film, video) if *is_alone => Some(Place::Own { folder, video: video.as_deref() }),
-        (Kind::Film, Some(video)) => Some(Place::Shared { video }),
+    let location = match (kind, video) {
+        (Kind::Show, _) => Some(NfoLocation::Show { folder }),
+        (Kind::Film, video) if *has_own_folder => Some(NfoLocation::OwnFolder { folder, video: video.as_deref() }),
+        (Kind::Film, Some(video)) => Some(NfoLocation::SharedFolder { video }),
         (Kind::Film, None) => None,
     };
-    let new = nfo::New {
+    let new = nfo::NewNfo {
         root: if *kind == Kind::Show { nfo::Root::TvShow } else { nfo::Root::Movie },
         title: Some(title.title.clone()).filter(|title| !title.is_empty()),
         year: title.year,
     };
-    let genres: Vec<String> = judge.names(tagged).into_iter().map(str::to_string).collect();
-    place.map(nfo::nfo_paths).unwrap_or_default().into_iter().map(move |path| {
+    let genres: Vec<String> = tagger.genre_names(tagged).into_iter().map(str::to_string).collect();
+    location.map(nfo::nfo_paths).unwrap_or_default().into_iter().map(move |path| {
         let genres: Vec<&str> = genres.iter().map(String::as_str).collect();
-        let change = match wish {
-            NfoWish::Undo => nfo::revert(&path),
-            wish => nfo::apply(&path, &new, &genres, wish == NfoWish::Replace),
+        let change = match action {
+            NfoAction::Undo => nfo::revert(&path),
+            action => nfo::apply(&path, &new, &genres, action == NfoAction::Replace),
         };
         (path, change)
     })
 }
 
-/// Carries out a change of a file. Returns whether there was one.
+/// Applies a change to a file, and returns whether the file has changed.
 ///
 /// # Errors
-/// If the file cannot be written whole or removed.
-pub fn carry_out(path: &Path, change: &Change) -> io::Result<bool> {
+/// If the file cannot be written or removed.
+pub fn apply_change(path: &Path, change: &Change) -> io::Result<bool> {
     match change {
         Change::Unchanged => Ok(false),
         Change::Write(bytes) => atomic_file::write(path, bytes),

@@ -1,8 +1,8 @@
-//! Walks a media library and finds for each film and series the one poster that Jellyfin, Kodi or Plex would show.
+//! Directory scan: finds for each film and series the one poster that Jellyfin, Kodi or Plex would show.
 //!
-//! The folders are gone through one after the other, in the order of their names' bytes, and what a folder holds is
-//! forgotten when its items have been handed out: memory is bounded by the largest folder and by the folders that wait
-//! to be visited. `films` says which pictures are posters, `names` what names mean.
+//! Folders are visited one after the other, in the byte order of their names. Memory is bounded by the largest folder
+//! and the number of folders that are still to be visited. [`poster_selection`](super::poster_selection) chooses the
+//! posters of a folder, [`naming`] parses names.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -16,22 +16,23 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use super::naming::{self, Title};
-use super::poster_selection::{By, Folder, Kind, Name, NoPoster, Place, Posters, Reason};
+use super::poster_selection::{By, Folder, FolderContext, Kind, Name, NoPoster, Posters, Reason};
 
-/// What to look for.
+/// Options of [`scan`].
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Whether every picture is taken, whatever its name; hidden files and the system's folders are passed over still.
+#[non_exhaustive]
+pub struct ScanOptions {
+    /// Whether to take every image, whatever its name. Hidden files and folders of the system are skipped all the same.
     pub all_images: bool,
-    /// Whether to say what was passed over, and why: [`Item::PassedOver`].
+    /// Whether to report what was skipped, and why: [`Item::PassedOver`].
     pub explain: bool,
-    /// If not empty, only what it matches is taken.
+    /// If not empty, only images that it matches are taken.
     pub include: Globs,
-    /// What it matches is as if it were not there, even if [`include`](Self::include) matches it, too.
+    /// Images and folders that it matches are ignored, even if [`include`](Self::include) matches them, too.
     pub exclude: Globs,
 }
 
-/// Globs for paths relative to the library. A glob that matches a folder matches all that lies in it. `*` does not
+/// Globs for paths relative to the collection. A glob that matches a folder matches everything below it. `*` does not
 /// match `/`, `**` does; upper and lower case differ. [`Globs::default`] is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Globs(GlobSet);
@@ -40,7 +41,7 @@ impl Globs {
     /// Compiles globs, in the syntax of the crate `globset`.
     ///
     /// # Errors
-    /// [`ScanError::Glob`] for the first that is none.
+    /// [`ScanError::Glob`] for the first invalid glob.
     pub fn new<T: AsRef<str>>(globs: &[T]) -> Result<Self, ScanError> {
         let mut set = GlobSet::builder();
         for glob in globs {
@@ -55,43 +56,43 @@ impl Globs {
     }
 }
 
-/// What a scan finds.
+/// An item of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A poster.
     Poster(Poster),
-    /// A picture or folder that is passed over; only if [`Options::explain`] asks for it.
+    /// An image or folder that is skipped; only if [`ScanOptions::explain`] asks for it.
     PassedOver(PassedOver),
 }
 
-/// A poster and what it is of.
+/// A poster, and the film or series that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poster {
-    /// The picture; begins with the library's path as it was given.
+    /// Path of the image file; it begins with the collection's path as it was given.
     pub path: PathBuf,
-    /// What it is of.
+    /// Film or series.
     pub kind: Kind,
     /// Title and year, read from the folder's or the video's name.
     pub title: Title,
-    /// The film's video, beside which `<video>.nfo` would lie. `None` for series, for discs (`VIDEO_TS`, `BDMV`), and
-    /// if the video is elsewhere.
+    /// Path of the film's video file, beside which `<video>.nfo` would lie. `None` for series, for discs (`VIDEO_TS`,
+    /// `BDMV`), and if the video is elsewhere.
     pub video: Option<PathBuf>,
-    /// Whether the folder is the film's or series' own.
-    pub is_alone: bool,
-    /// Why it was chosen.
+    /// Whether the folder holds this film or series alone.
+    pub has_own_folder: bool,
+    /// Why the image was chosen.
     pub reason: Reason,
 }
 
-/// A picture or folder that is passed over.
+/// An image or folder that is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
-    /// The picture or folder.
+    /// Path of the image or folder.
     pub path: PathBuf,
-    /// Why.
+    /// Why it is skipped.
     pub reason: PassedOverReason,
 }
 
-/// Why a picture or folder is passed over.
+/// Why an image or folder is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PassedOverReason {
     /// The name begins with a dot.
@@ -104,7 +105,7 @@ pub enum PassedOverReason {
     NotAskedFor,
     /// A link to a folder, or a folder that was reached through a link before: visited under another path.
     Elsewhere,
-    /// The picture is no poster.
+    /// The image is no poster.
     NoPoster(NoPoster),
 }
 
@@ -126,68 +127,69 @@ impl fmt::Display for Item {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Poster(Poster { path, reason, .. }) => {
-                write!(out, "{}: taken: {}", one_line(path.display()), one_line(reason))
+                write!(out, "{}: taken: {}", escape_control(path.display()), escape_control(reason))
             }
             Self::PassedOver(PassedOver { path, reason }) => {
-                write!(out, "{}: passed over: {}", one_line(path.display()), one_line(reason))
+                write!(out, "{}: passed over: {}", escape_control(path.display()), escape_control(reason))
             }
         }
     }
 }
 
-/// What goes wrong in a scan. But for [`ScanError::Glob`], the scan goes on behind it.
+/// Why a file or folder cannot be scanned, or the options are invalid. A scan continues after an error.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ScanError {
     /// A file or folder cannot be read, or a link leads nowhere.
-    #[error("{}: cannot be read ({source}); check that it exists and its permissions", one_line(path.display()))]
+    #[error("{}: cannot be read ({cause}); check that it exists and its permissions", escape_control(path.display()))]
     Unreadable {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// The error of the operating system.
+        cause: io::Error,
     },
-    /// A glob is not one.
+    /// A glob is invalid.
     #[error("{0}; see https://docs.rs/globset for the syntax")]
     Glob(globset::Error),
 }
 
-/// Finds the posters of a library: of the folder `root`, or the one picture that `root` is.
+/// Scans a collection: the folder `root`, or the single image `root`.
 ///
 /// Posters come folder by folder, in the order of the names' bytes; the same library gives the same items. A symbolic
-/// link to a file is the file. A link to a folder is followed if the folder is not visited anyway, so that neither
-/// loops nor two ways to a folder repeat anything; of two ways outside of the library the first counts. What cannot be
-/// read is an error among the items. Whether a picture is there still and can be decoded shows when it is opened.
-pub fn scan<'a>(root: &Path, options: &'a Options) -> Scan<'a> {
+/// link to a file is treated as the file. A link to a folder is followed unless the folder is visited anyway, so that
+/// neither loops nor two paths to a folder repeat anything; of two links to a folder outside the collection the first
+/// is followed. Unreadable files and folders are errors among the items. Images are not opened.
+pub fn scan<'a>(root: &Path, options: &'a ScanOptions) -> Scan<'a> {
     let mut scan =
         Scan { root: root.to_path_buf(), options, waiting: Vec::new(), found: VecDeque::new(), trees: HashSet::new() };
     match fs::canonicalize(root).and_then(|real| Ok((fs::metadata(&real)?, real))) {
         Ok((metadata, real)) if metadata.is_dir() => {
             scan.trees.insert(real.clone());
-            scan.waiting.push(Visit { path: root.to_path_buf(), real, place: Place::Library });
+            scan.waiting.push(Visit { path: root.to_path_buf(), real, context: FolderContext::Collection });
         }
         Ok((_, real)) => scan.found.push_back(Ok(Item::Poster(Poster {
             path: root.to_path_buf(),
             kind: Kind::Film,
             title: title_of_image(root, name_of(root.parent().unwrap_or(root), real.parent().unwrap_or(&real))),
             video: None,
-            is_alone: false,
+            has_own_folder: false,
             reason: Reason::unnamed(By::Library),
         }))),
-        Err(source) => scan.fail(root.to_path_buf(), source),
+        Err(cause) => scan.fail(root.to_path_buf(), cause),
     }
     scan
 }
 
-/// The items of a library; made by [`scan`].
+/// Iterator over the items of a collection; made by [`scan`].
 #[derive(Debug)]
 pub struct Scan<'a> {
     root: PathBuf,
-    options: &'a Options,
+    options: &'a ScanOptions,
     /// Folders to be visited, the next one last.
     waiting: Vec<Visit>,
-    /// Items of the folder that was visited last.
+    /// Items of the folder that was visited last, which the iterator has not returned yet.
     found: VecDeque<Result<Item, ScanError>>,
-    /// The real paths of the library and of the folders that links led to: all that is below them is visited.
+    /// Canonical paths of the root and of the folders that links led to. Everything below them is visited.
     trees: HashSet<PathBuf>,
 }
 
@@ -209,9 +211,9 @@ impl Iterator for Scan<'_> {
 #[derive(Debug)]
 struct Visit {
     path: PathBuf,
-    /// The path without links.
+    /// Canonical path.
     real: PathBuf,
-    place: Place,
+    context: FolderContext,
 }
 
 /// A folder in the folder that is being visited.
@@ -233,13 +235,13 @@ impl Scan<'_> {
                     kind: Kind::Film,
                     title,
                     video: None,
-                    is_alone: false,
+                    has_own_folder: false,
                     reason: Reason::unnamed(By::Image),
                 })
             } else if let Some((film, reason)) = posters.film(index) {
                 let video = film.video.as_ref().map(|video| visit.path.join(video));
-                let is_alone = posters.place() != Place::Library;
-                Some(Poster { path, kind: film.kind, title: film.title.clone(), video, is_alone, reason })
+                let has_own_folder = posters.context() != FolderContext::Collection;
+                Some(Poster { path, kind: film.kind, title: film.title.clone(), video, has_own_folder, reason })
             } else {
                 self.pass_over(path, || PassedOverReason::NoPoster(posters.why_not(&folder, index)));
                 None
@@ -249,16 +251,16 @@ impl Scan<'_> {
         self.waiting.extend(subfolders.into_iter().rev().map(|Subfolder { name, real }| Visit {
             path: visit.path.join(name),
             real,
-            place: posters.place(),
+            context: posters.context(),
         }));
     }
 
-    /// Reads a folder. The second value are the folders in it that are to be visited.
+    /// Lists a folder, and returns its subfolders that are to be visited.
     fn list(&mut self, visit: &Visit) -> (Folder, Vec<Subfolder>) {
         let mut folder = Folder {
             name: Name::new(name_of(&visit.path, &visit.real).into()),
             is_named_after_content: visit.path != self.root,
-            place: visit.place,
+            context: visit.context,
             images: Vec::new(),
             videos: Vec::new(),
             folders: Vec::new(),
@@ -331,8 +333,8 @@ impl Scan<'_> {
                     return Some(subfolder);
                 }
                 Ok(_) => PassedOverReason::Elsewhere,
-                Err(source) => {
-                    self.fail(path, source);
+                Err(cause) => {
+                    self.fail(path, cause);
                     return None;
                 }
             }
@@ -348,7 +350,7 @@ impl Scan<'_> {
             folder.videos.push(name);
         } else if naming::image_rank(&name.key).is_some() {
             let relative = self.relative(&path);
-            let Options { include, exclude, .. } = self.options;
+            let ScanOptions { include, exclude, .. } = self.options;
             if exclude.is_match(relative) || !(include.0.is_empty() || include.is_match(relative)) {
                 self.pass_over(path, || PassedOverReason::NotAskedFor);
             } else {
@@ -383,8 +385,8 @@ impl Scan<'_> {
         }
     }
 
-    fn fail(&mut self, path: PathBuf, source: io::Error) {
-        self.found.push_back(Err(ScanError::Unreadable { path, source }));
+    fn fail(&mut self, path: PathBuf, cause: io::Error) {
+        self.found.push_back(Err(ScanError::Unreadable { path, cause }));
     }
 }
 
@@ -406,7 +408,8 @@ fn title_of_image(image: &Path, folder: &OsStr) -> Title {
     naming::title(naming::named_after(&stem).unwrap_or(&folder.to_string_lossy()))
 }
 
-fn one_line(text: impl fmt::Display) -> String {
+/// A text on one line, with its control characters escaped.
+fn escape_control(text: impl fmt::Display) -> String {
     let text = text.to_string();
     text.chars().map(|sign| if sign.is_control() { sign.escape_default().to_string() } else { sign.into() }).collect()
 }

@@ -1,9 +1,13 @@
-//! What is known of a library's posters, kept in an SQLite file, so that a run reads only what is new or changed and a run
-//! that was killed goes on where it was.
+//! The state file: an SQLite cache of predictions, so that a run reads only posters that are new or changed, and a run
+//! that was killed resumes.
 //!
-//! SQLite because every finished poster is one transaction that a kill at any moment leaves whole, because a library of any
-//! size needs no memory, and because everybody can look into the file. `known` has a row for each poster that was ever read;
-//! what is gone stays known, since it may come back under another name. `found` is what the present pass has found.
+//! A poster is *known* to a model if the cache has a result (a prediction, or why there is none) for the poster's path,
+//! size and modification time and for the model's fingerprint.
+//!
+//! SQLite commits every finished poster in a transaction of its own, needs no memory however large the collection is,
+//! and can be inspected with any SQLite client. Table `known` is the cache, with a row for each path that was ever
+//! read; the rows of deleted posters stay, because a renamed poster is recognised by its hash. The temporary table
+//! `scan` lists the posters of the current pass.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,13 +16,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use thiserror::Error;
 
+use super::failure::PosterFailure;
 use super::naming::Title;
 use super::poster_selection::Kind;
 
-/// Written into the file's header, so that another program's database is told apart.
+/// SQLite's `application_id` in the file's header, which tells a state file from another program's database.
 const APPLICATION_ID: i32 = 0x506f_5374;
 
-/// Raises with every change of the tables.
+/// SQLite's `user_version`; it increases with every change of the persistent tables.
 const VERSION: i32 = 1;
 
 const TABLES: &str = "
@@ -27,93 +32,107 @@ const TABLES: &str = "
         error TEXT, probabilities BLOB, thumbnail BLOB
     ) STRICT;
     CREATE INDEX IF NOT EXISTS known_hash ON known (hash);
-    CREATE TEMP TABLE found (
+    CREATE TEMP TABLE scan (
         ordinal INTEGER PRIMARY KEY, path BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-        kind INTEGER NOT NULL, title TEXT NOT NULL, year INTEGER, video BLOB, is_alone INTEGER NOT NULL
+        kind INTEGER NOT NULL, title TEXT NOT NULL, year INTEGER, video BLOB, has_own_folder INTEGER NOT NULL
     ) STRICT;";
 
-const FOUND: &str = "found.ordinal, found.path, found.size, found.mtime, found.kind, found.title, found.year, found.video, \
-                     found.is_alone";
+const SCAN_COLUMNS: &str = "scan.ordinal, scan.path, scan.size, scan.mtime, scan.kind, scan.title, scan.year, \
+                            scan.video, scan.has_own_folder";
 
-/// The rows of `known` that hold for what was found.
-const IS_CURRENT: &str = "known.path = found.path AND known.size = found.size AND known.mtime = found.mtime \
+/// Joins the cached results of model `?1` to the posters of the scan that have not changed since.
+const IS_CURRENT: &str = "known.path = scan.path AND known.size = scan.size AND known.mtime = scan.mtime \
                           AND known.model = ?1";
 
-/// A poster that the present pass has found.
+/// A poster that the current pass has found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// Its place among all, counted from 1 in the order of the scan.
+pub struct ScannedPoster {
+    /// Position in the order of the scan, counted from 1.
     pub ordinal: i64,
-    /// The picture.
+    /// Path of the image file.
     pub path: PathBuf,
-    /// Bytes.
+    /// Size of the image file in bytes.
     pub size: i64,
-    /// Nanoseconds since 1970.
+    /// Modification time of the image file, in nanoseconds since 1970.
     pub mtime: i64,
-    /// What it is of.
+    /// Film or series.
     pub kind: Kind,
     /// Title and year.
     pub title: Title,
-    /// The film's video.
+    /// Path of the film's video file, if there is one.
     pub video: Option<PathBuf>,
-    /// Whether the folder is the film's or series' own.
-    pub is_alone: bool,
+    /// Whether the folder holds this film or series alone.
+    pub has_own_folder: bool,
 }
 
-/// What the model makes of a poster.
+/// A model's prediction for one poster, as the state file keeps it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// The probability of each genre, `[G]` in card order.
+pub struct CachedPrediction {
+    /// Calibrated probability of each genre, `[G]` in card order, each in 0..=1.
     pub probabilities: Vec<f32>,
-    /// A small JPEG of the poster.
+    /// JPEG file of the poster's thumbnail; see [`thumbnail`](super::thumbnail::thumbnail).
     pub thumbnail: Vec<u8>,
 }
 
-/// The state file cannot be used.
+/// A poster of the current pass and its cached result.
+#[derive(Debug)]
+pub struct Known {
+    /// The poster.
+    pub poster: ScannedPoster,
+    /// The prediction, or [`PosterFailure::Recorded`].
+    pub outcome: Result<CachedPrediction, PosterFailure>,
+}
+
+/// Why the state file cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StateError {
-    /// It cannot be read or written, or is in use.
+    /// SQLite cannot read or write the file, or another run has locked it.
     #[error(
-        "{path}: cannot be used to remember what is done ({source}); \
-         if no other run uses it, make room and see that it may be written, or name another file with --state"
+        "{}: cannot be used to remember what is done ({cause}); \
+         if no other run uses it, make room and see that it may be written, or name another file with --state",
+        path.display()
     )]
     Sqlite {
-        /// The file.
-        path: String,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// Path of the state file.
+        path: PathBuf,
+        /// The error of SQLite.
+        cause: rusqlite::Error,
     },
-    /// It is another program's, or of another version of this one.
-    #[error("{path}: was not made by this version of `runtime tag`; remove it or name another file with --state")]
+    /// Another program made the file, or another version of this one.
+    #[error(
+        "{}: was not made by this version of `runtime tag`; remove it or name another file with --state",
+        path.display()
+    )]
     Foreign {
-        /// The file.
-        path: String,
+        /// Path of the state file.
+        path: PathBuf,
     },
 }
 
 /// An open state file, shared by all threads.
 #[derive(Debug)]
 pub struct State {
-    path: String,
+    path: PathBuf,
     connection: Mutex<Connection>,
 }
 
 impl State {
-    /// Opens or makes a state file. If it is not `kept`, the file stays as it is (or does not come to be) and all that is
-    /// learned is forgotten in the end.
+    /// Opens or creates a state file and locks it. If it is not `persistent`, nothing is written to the file (it is not
+    /// created either), and all new results are lost when the `State` is dropped.
     ///
     /// # Errors
-    /// See [`StateError`]. A file that another run uses is refused.
-    pub fn open(path: &Path, kept: bool) -> Result<Self, StateError> {
-        let name = path.display().to_string();
-        let sqlite = |source| StateError::Sqlite { path: name.clone(), source };
-        let in_memory = !kept && !path.exists();
+    /// [`StateError::Sqlite`] if SQLite fails or another run uses the file, [`StateError::Foreign`] if it is not a
+    /// state file of this version.
+    pub fn open(path: &Path, persistent: bool) -> Result<Self, StateError> {
+        let sqlite = |cause| StateError::Sqlite { path: path.to_path_buf(), cause };
+        let in_memory = !persistent && !path.exists();
         let connection =
             if in_memory { Connection::open_in_memory() } else { Connection::open(path) }.map_err(sqlite)?;
         let prepare = || -> rusqlite::Result<bool> {
-            // Two runs over one library would write the same files.
+            // Two runs over one collection would write the same result files.
             connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;")?;
-            if kept {
+            if persistent {
                 connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
             }
             connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -125,176 +144,174 @@ impl State {
             connection.execute_batch(&format!(
                 "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {TABLES}"
             ))?;
-            if kept {
+            if persistent {
                 connection.execute_batch("COMMIT")?;
             }
             Ok(true)
         };
         if !prepare().map_err(sqlite)? {
-            return Err(StateError::Foreign { path: name });
+            return Err(StateError::Foreign { path: path.to_path_buf() });
         }
-        Ok(Self { path: name, connection: Mutex::new(connection) })
+        Ok(Self { path: path.to_path_buf(), connection: Mutex::new(connection) })
     }
 
-    /// Begins a pass: nothing is found yet, and what could not be read may be readable now.
+    /// Begins a pass: empties the scan, and forgets the failures that may not occur again, such as a file that was
+    /// unreadable.
     ///
     /// # Errors
-    /// If the disk is full.
+    /// If SQLite fails.
     pub fn begin(&self) -> Result<(), StateError> {
-        self.with(|sqlite| sqlite.execute_batch("DELETE FROM found; DELETE FROM known WHERE hash = x''"))
+        self.with(|sqlite| sqlite.execute_batch("DELETE FROM scan; DELETE FROM known WHERE hash = x''"))
     }
 
-    /// Keeps what the scan has found, in its order.
+    /// Adds posters to the scan: all of them or, on an error, none.
     ///
     /// # Errors
-    /// If the disk is full.
-    pub fn add(&self, found: &[Found]) -> Result<(), StateError> {
+    /// If SQLite fails, or an ordinal is in the scan already.
+    pub fn add(&self, posters: &[ScannedPoster]) -> Result<(), StateError> {
         self.with(|sqlite| {
-            sqlite.execute_batch("SAVEPOINT adding")?;
-            let mut insert = sqlite.prepare_cached("INSERT INTO found VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
-            for found in found {
-                let Found { ordinal, size, mtime, title, is_alone, .. } = found;
-                let video = found.video.as_deref().map(path_bytes);
-                let is_show = found.kind == Kind::Show;
-                let path = path_bytes(&found.path);
-                insert.execute(params![
-                    ordinal,
-                    path,
-                    size,
-                    mtime,
-                    is_show,
-                    title.title,
-                    title.year,
-                    video,
-                    is_alone
-                ])?;
+            // A savepoint and no transaction: if the state is not persistent, a transaction is open already. It is
+            // rolled back when it is dropped without a commit.
+            let savepoint = sqlite.savepoint()?;
+            let mut insert =
+                savepoint.prepare_cached("INSERT INTO scan VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+            for poster in posters {
+                let ScannedPoster { ordinal, size, mtime, title, has_own_folder, .. } = poster;
+                let video = poster.video.as_deref().map(path_bytes);
+                let is_show = poster.kind == Kind::Show;
+                let path = path_bytes(&poster.path);
+                let (title, year) = (&title.title, title.year);
+                insert.execute(params![ordinal, path, size, mtime, is_show, title, year, video, has_own_folder])?;
             }
-            sqlite.execute_batch("RELEASE adding")
+            drop(insert);
+            savepoint.commit()
         })
     }
 
-    /// The number of posters found.
+    /// The number of posters in the scan.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn found(&self) -> Result<usize, StateError> {
-        self.with(|sqlite| sqlite.query_row("SELECT count(*) FROM found", [], |row| row.get(0)))
+    /// If SQLite fails.
+    pub fn scanned_count(&self) -> Result<usize, StateError> {
+        self.with(|sqlite| sqlite.query_row("SELECT count(*) FROM scan", [], |row| row.get(0)))
     }
 
-    /// The number of posters found of which nothing current is known for a model.
+    /// The number of posters in the scan that are not known to the model of that fingerprint.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn unknown(&self, model: &str) -> Result<usize, StateError> {
-        let query = format!("SELECT count(*) FROM found WHERE NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})");
+    /// If SQLite fails.
+    pub fn unknown_count(&self, model: &str) -> Result<usize, StateError> {
+        let query = format!("SELECT count(*) FROM scan WHERE NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})");
         self.with(|sqlite| sqlite.query_row(&query, [model], |row| row.get(0)))
     }
 
-    /// The next posters, after the one with that ordinal, of which nothing current is known; with `all`, the next ones
-    /// whatever is known.
+    /// The first `limit` posters behind the ordinal `after` that are not known to the model; with `all`, known ones,
+    /// too.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn next_unknown(&self, model: &str, after: i64, limit: usize, all: bool) -> Result<Vec<Found>, StateError> {
-        let query = format!(
-            "SELECT {FOUND} FROM found WHERE ordinal > ?2
-             AND (?4 OR NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})) ORDER BY ordinal LIMIT ?3"
-        );
-        self.with(|sqlite| {
-            let mut query = sqlite.prepare_cached(&query)?;
-            query.query_map(params![model, after, limit, all], found)?.collect()
-        })
-    }
-
-    /// The posters found of which nothing current is known and that were modified after `since`, in nanoseconds since 1970.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn unknown_since(&self, model: &str, since: i64) -> Result<Vec<Found>, StateError> {
-        let query = format!(
-            "SELECT {FOUND} FROM found WHERE mtime > ?2 AND NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})"
-        );
-        self.with(|sqlite| sqlite.prepare_cached(&query)?.query_map(params![model, since], found)?.collect())
-    }
-
-    /// Takes a poster out of what the present pass has found.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn leave_out(&self, found: &Found) -> Result<(), StateError> {
-        self.with(|sqlite| sqlite.execute("DELETE FROM found WHERE ordinal = ?1", [found.ordinal]).map(drop))
-    }
-
-    /// What is known of the same bytes under another name.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn recall(&self, hash: &[u8], model: &str) -> Result<Option<Verdict>, StateError> {
-        let query = "SELECT error, probabilities, thumbnail FROM known
-                     WHERE hash = ?1 AND model = ?2 AND error IS NULL LIMIT 1";
-        let verdict = self.with(|sqlite| {
-            sqlite.prepare_cached(query)?.query_row(params![hash, model], |row| verdict(row, 0)).optional()
-        })?;
-        Ok(verdict.and_then(Result::ok))
-    }
-
-    /// Keeps what was made of a poster, or why nothing could be; the latter until the next pass only if there is no `hash`.
-    ///
-    /// # Errors
-    /// If the disk is full.
-    pub fn record(
-        &self,
-        found: &Found,
-        hash: &[u8],
-        model: &str,
-        verdict: &Result<Verdict, String>,
-    ) -> Result<(), StateError> {
-        let error = verdict.as_ref().err();
-        let verdict = verdict.as_ref().ok();
-        let probabilities = verdict
-            .map(|verdict| verdict.probabilities.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
-        let thumbnail = verdict.map(|verdict| &verdict.thumbnail);
-        self.with(|sqlite| {
-            let mut insert =
-                sqlite.prepare_cached("INSERT OR REPLACE INTO known VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-            let path = path_bytes(&found.path);
-            insert.execute(params![path, found.size, found.mtime, hash, model, error, probabilities, thumbnail])?;
-            Ok(())
-        })
-    }
-
-    /// The next posters, after the one with that ordinal, of which something current is known: what the model makes of
-    /// each, or why nothing could be made of it.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    #[allow(clippy::type_complexity)]
-    pub fn next_known(
+    /// If SQLite fails.
+    pub fn next_unknown(
         &self,
         model: &str,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<(Found, Result<Verdict, String>)>, StateError> {
+        all: bool,
+    ) -> Result<Vec<ScannedPoster>, StateError> {
         let query = format!(
-            "SELECT {FOUND}, error, probabilities, thumbnail FROM found JOIN known ON {IS_CURRENT}
+            "SELECT {SCAN_COLUMNS} FROM scan WHERE ordinal > ?2
+             AND (?4 OR NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})) ORDER BY ordinal LIMIT ?3"
+        );
+        self.with(|sqlite| {
+            let mut query = sqlite.prepare_cached(&query)?;
+            query.query_map(params![model, after, limit, all], scanned_poster)?.collect()
+        })
+    }
+
+    /// The posters in the scan that are not known to the model and were modified after `since`, in nanoseconds since
+    /// 1970.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn unknown_since(&self, model: &str, since: i64) -> Result<Vec<ScannedPoster>, StateError> {
+        let query = format!(
+            "SELECT {SCAN_COLUMNS} FROM scan WHERE mtime > ?2 AND NOT EXISTS (SELECT 1 FROM known WHERE {IS_CURRENT})"
+        );
+        self.with(|sqlite| sqlite.prepare_cached(&query)?.query_map(params![model, since], scanned_poster)?.collect())
+    }
+
+    /// Removes a poster from the scan, so that the current pass skips it.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn remove(&self, poster: &ScannedPoster) -> Result<(), StateError> {
+        self.with(|sqlite| sqlite.execute("DELETE FROM scan WHERE ordinal = ?1", [poster.ordinal]).map(drop))
+    }
+
+    /// Looks up the prediction for a file of the same bytes, whatever its path. `hash` is the SHA-256 of the bytes.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn look_up(&self, hash: &[u8], model: &str) -> Result<Option<CachedPrediction>, StateError> {
+        let query = "SELECT error, probabilities, thumbnail FROM known
+                     WHERE hash = ?1 AND model = ?2 AND error IS NULL LIMIT 1";
+        let cached = self.with(|sqlite| {
+            sqlite.prepare_cached(query)?.query_row(params![hash, model], |row| cached_outcome(row, 0)).optional()
+        })?;
+        Ok(cached.and_then(Result::ok))
+    }
+
+    /// Caches a poster's prediction, or the message of its failure. A failure without a `hash` is forgotten by the next
+    /// [`begin`](Self::begin).
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn record(
+        &self,
+        poster: &ScannedPoster,
+        hash: &[u8],
+        model: &str,
+        outcome: &Result<CachedPrediction, PosterFailure>,
+    ) -> Result<(), StateError> {
+        let error = outcome.as_ref().err().map(PosterFailure::to_string);
+        let prediction = outcome.as_ref().ok();
+        let probabilities: Option<Vec<u8>> = prediction
+            .map(|prediction| prediction.probabilities.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let thumbnail = prediction.map(|prediction| &prediction.thumbnail);
+        self.with(|sqlite| {
+            let mut insert =
+                sqlite.prepare_cached("INSERT OR REPLACE INTO known VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            let path = path_bytes(&poster.path);
+            insert.execute(params![path, poster.size, poster.mtime, hash, model, error, probabilities, thumbnail])?;
+            Ok(())
+        })
+    }
+
+    /// The first `limit` posters behind the ordinal `after` that are known to the model, with their results.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn next_known(&self, model: &str, after: i64, limit: usize) -> Result<Vec<Known>, StateError> {
+        let query = format!(
+            "SELECT {SCAN_COLUMNS}, error, probabilities, thumbnail FROM scan JOIN known ON {IS_CURRENT}
              WHERE ordinal > ?2 ORDER BY ordinal LIMIT ?3"
         );
         self.with(|sqlite| {
             let mut query = sqlite.prepare_cached(&query)?;
-            let rows = query.query_map(params![model, after, limit], |row| Ok((found(row)?, verdict(row, 9)?)))?;
-            rows.collect()
+            let known = |row: &Row| Ok(Known { poster: scanned_poster(row)?, outcome: cached_outcome(row, 9)? });
+            query.query_map(params![model, after, limit], known)?.collect()
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
-        // A thread that panicked while it held the lock left SQLite in order: every statement is whole.
-        let connection: MutexGuard<Connection> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(|source| StateError::Sqlite { path: self.path.clone(), source })
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        // A thread that panicked while it held the lock left SQLite consistent: every statement is atomic.
+        let mut connection: MutexGuard<Connection> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut connection).map_err(|cause| StateError::Sqlite { path: self.path.clone(), cause })
     }
 }
 
-fn found(row: &Row) -> rusqlite::Result<Found> {
-    Ok(Found {
+/// Reads the first columns of a row, [`SCAN_COLUMNS`].
+fn scanned_poster(row: &Row) -> rusqlite::Result<ScannedPoster> {
+    Ok(ScannedPoster {
         ordinal: row.get(0)?,
         path: path_from(row.get(1)?),
         size: row.get(2)?,
@@ -302,21 +319,21 @@ fn found(row: &Row) -> rusqlite::Result<Found> {
         kind: if row.get(4)? { Kind::Show } else { Kind::Film },
         title: Title { title: row.get(5)?, year: row.get(6)? },
         video: row.get::<_, Option<Vec<u8>>>(7)?.map(path_from),
-        is_alone: row.get(8)?,
+        has_own_folder: row.get(8)?,
     })
 }
 
-/// The error, probabilities and thumbnail in the columns from `first` on.
-fn verdict(row: &Row, first: usize) -> rusqlite::Result<Result<Verdict, String>> {
-    if let Some(error) = row.get(first)? {
-        return Ok(Err(error));
+/// Reads the error, probabilities and thumbnail in three columns, of which `first` is the index of the first.
+fn cached_outcome(row: &Row, first: usize) -> rusqlite::Result<Result<CachedPrediction, PosterFailure>> {
+    if let Some(message) = row.get(first)? {
+        return Ok(Err(PosterFailure::Recorded { message }));
     }
     let probabilities: Vec<u8> = row.get(first + 1)?;
     let probabilities = probabilities.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    Ok(Ok(Verdict { probabilities, thumbnail: row.get(first + 2)? }))
+    Ok(Ok(CachedPrediction { probabilities, thumbnail: row.get(first + 2)? }))
 }
 
-/// A path as it is, whether or not it is UTF-8.
+/// The bytes of a path, whether or not it is UTF-8.
 #[cfg(unix)]
 fn path_bytes(path: &Path) -> &[u8] {
     use std::os::unix::ffi::OsStrExt;
@@ -343,8 +360,8 @@ fn path_from(bytes: Vec<u8>) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn poster(ordinal: i64, name: &str, mtime: i64) -> Found {
-        Found {
+    fn poster(ordinal: i64, name: &str, mtime: i64) -> ScannedPoster {
+        ScannedPoster {
             ordinal,
             path: name.into(),
             size: 7,
@@ -352,69 +369,128 @@ mod tests {
             kind: if ordinal == 2 { Kind::Show } else { Kind::Film },
             title: Title { title: name.to_uppercase(), year: (ordinal == 1).then_some(1999) },
             video: (ordinal == 1).then(|| "a.mkv".into()),
-            is_alone: ordinal == 1,
+            has_own_folder: ordinal == 1,
         }
     }
 
-    fn some(probability: f32) -> Result<Verdict, String> {
-        Ok(Verdict { probabilities: vec![probability, 0.25], thumbnail: vec![1, 2, 3] })
+    fn prediction(probability: f32) -> CachedPrediction {
+        CachedPrediction { probabilities: vec![probability, 0.25], thumbnail: vec![1, 2, 3] }
+    }
+
+    fn failure(message: &str) -> Result<CachedPrediction, PosterFailure> {
+        Err(PosterFailure::Recorded { message: message.into() })
     }
 
     #[test]
-    fn what_is_known_is_known_in_the_next_run_for_the_same_file_and_model() {
+    fn results_are_cached_for_the_same_file_and_model() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let first = State::open(&path, true).unwrap();
         let posters = [poster(1, "a", 5), poster(2, "b", 5), poster(3, "c", 5)];
         first.add(&posters).unwrap();
         assert_eq!(first.next_unknown("m", 0, 9, false).unwrap(), posters);
-        first.record(&posters[0], b"hash a", "m", &some(0.5)).unwrap();
-        first.record(&posters[1], b"hash b", "m", &Err("is broken".into())).unwrap();
-        assert_eq!((first.found().unwrap(), first.unknown("m").unwrap(), first.unknown("n").unwrap()), (3, 1, 3));
+        first.record(&posters[0], b"hash a", "m", &Ok(prediction(0.5))).unwrap();
+        first.record(&posters[1], b"hash b", "m", &failure("is broken")).unwrap();
+        assert_eq!(
+            (first.scanned_count().unwrap(), first.unknown_count("m").unwrap(), first.unknown_count("n").unwrap()),
+            (3, 1, 3)
+        );
         assert!(matches!(State::open(&path, true), Err(StateError::Sqlite { .. })), "two runs share a state file");
         drop(first);
 
         let second = State::open(&path, true).unwrap();
         let changed = [poster(1, "a", 6), poster(2, "b", 5), poster(3, "d", 5)];
         second.add(&changed).unwrap();
-        second.record(&changed[2], b"", "m", &Err("may not be read".into())).unwrap();
-        assert_eq!(second.unknown("m").unwrap(), 1);
+        second.record(&changed[2], b"", "m", &failure("may not be read")).unwrap();
+        assert_eq!(second.unknown_count("m").unwrap(), 1);
         drop(second);
         let second = State::open(&path, true).unwrap();
         second.begin().unwrap();
         second.add(&changed).unwrap();
         assert_eq!(second.next_unknown("m", 0, 9, false).unwrap(), [changed[0].clone(), changed[2].clone()]);
         assert_eq!(second.next_unknown("m", 1, 1, true).unwrap(), [changed[1].clone()]);
-        assert_eq!(second.next_known("m", 0, 9).unwrap(), [(changed[1].clone(), Err("is broken".to_string()))]);
-        assert_eq!(second.recall(b"hash a", "m").unwrap().map(Ok), Some(some(0.5)));
-        assert_eq!(second.recall(b"hash a", "n").unwrap(), None);
-        assert_eq!(second.recall(b"hash b", "m").unwrap(), None);
+        let known = second.next_known("m", 0, 9).unwrap();
+        assert_eq!(known.len(), 1, "{known:?}");
+        assert_eq!(known[0].poster, changed[1]);
+        assert!(matches!(&known[0].outcome, Err(PosterFailure::Recorded { message }) if message == "is broken"));
+        assert_eq!(second.look_up(b"hash a", "m").unwrap(), Some(prediction(0.5)));
+        assert_eq!(second.look_up(b"hash a", "n").unwrap(), None);
+        assert_eq!(second.look_up(b"hash b", "m").unwrap(), None);
     }
 
     #[test]
-    fn what_is_not_kept_is_forgotten() {
+    fn a_state_that_is_not_persistent_writes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         for _ in 0..2 {
             let state = State::open(&path, false).unwrap();
             state.add(&[poster(1, "a", 5)]).unwrap();
-            assert_eq!(state.unknown("m").unwrap(), 1);
-            state.record(&poster(1, "a", 5), b"hash a", "m", &some(0.5)).unwrap();
-            assert_eq!(state.unknown("m").unwrap(), 0);
+            assert_eq!(state.unknown_count("m").unwrap(), 1);
+            state.record(&poster(1, "a", 5), b"hash a", "m", &Ok(prediction(0.5))).unwrap();
+            assert_eq!(state.unknown_count("m").unwrap(), 0);
         }
         assert!(!path.exists());
         drop(State::open(&path, true).unwrap());
         let before = std::fs::read(&path).unwrap();
         let state = State::open(&path, false).unwrap();
         state.add(&[poster(1, "a", 5)]).unwrap();
-        state.record(&poster(1, "a", 5), b"hash a", "m", &some(0.5)).unwrap();
+        state.record(&poster(1, "a", 5), b"hash a", "m", &Ok(prediction(0.5))).unwrap();
         drop(state);
-        assert_eq!(State::open(&path, true).unwrap().recall(b"hash a", "m").unwrap(), None);
+        assert_eq!(State::open(&path, true).unwrap().look_up(b"hash a", "m").unwrap(), None);
         assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
     }
 
     #[test]
-    fn files_of_others_are_refused() {
+    fn posters_are_added_all_or_none_and_what_follows_is_still_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        for is_persistent in [true, false] {
+            let state = State::open(&path, is_persistent).unwrap();
+            // The third repeats an ordinal, which is the primary key.
+            let error = state.add(&[poster(1, "a", 5), poster(2, "b", 5), poster(1, "c", 5)]).unwrap_err();
+            assert!(error.to_string().contains("UNIQUE constraint failed"), "{error}");
+            assert_eq!(state.scanned_count().unwrap(), 0, "a part was added");
+            assert_eq!(state.with(|sqlite| Ok(sqlite.is_autocommit())).unwrap(), is_persistent, "a savepoint is open");
+            state.add(&[poster(1, "a", 5)]).unwrap();
+            state.record(&poster(1, "a", 5), b"hash a", "m", &Ok(prediction(0.5))).unwrap();
+            drop(state);
+            let state = State::open(&path, true).unwrap();
+            assert!(state.look_up(b"hash a", "m").unwrap().is_some(), "the result was lost with the open savepoint");
+        }
+    }
+
+    /// The tables as released versions have written them.
+    #[test]
+    fn state_files_of_older_versions_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(
+                "PRAGMA application_id = 1349473140; PRAGMA user_version = 1;
+                 CREATE TABLE known (
+                     path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, hash BLOB NOT NULL,
+                     model TEXT NOT NULL, error TEXT, probabilities BLOB, thumbnail BLOB
+                 ) STRICT;
+                 CREATE INDEX known_hash ON known (hash);
+                 INSERT INTO known VALUES (x'61', 7, 5, x'0a', 'm', NULL, x'0000003f0000803e', x'010203');
+                 INSERT INTO known VALUES (x'62', 7, 5, x'0b', 'm', 'b: is broken', NULL, NULL);",
+            )
+            .unwrap();
+        let state = State::open(&path, true).unwrap();
+        state.begin().unwrap();
+        state.add(&[poster(1, "a", 5), poster(2, "b", 5)]).unwrap();
+        let outcomes: Vec<_> = state
+            .next_known("m", 0, 9)
+            .unwrap()
+            .into_iter()
+            .map(|known| known.outcome.map_err(|e| e.to_string()))
+            .collect();
+        assert_eq!(outcomes, [Ok(prediction(0.5)), Err("b: is broken".to_string())]);
+    }
+
+    #[test]
+    fn files_of_other_programs_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let foreign = folder.path().join("foreign");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();

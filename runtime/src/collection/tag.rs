@@ -1,4 +1,4 @@
-//! Reads and classifies the posters of a library that are new or changed, on as many threads as asked for.
+//! Tagging: reads and classifies the new and changed posters of a collection on several threads.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -12,29 +12,31 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::gallery;
+use super::failure::PosterFailure;
 use super::scan::{Item, ScanError};
-use super::state::{Found, State, StateError, Verdict};
+use super::state::{CachedPrediction, ScannedPoster, State, StateError};
+use super::thumbnail::{self, thumbnail};
 use crate::preprocess;
 use crate::{Error, Model};
 
-/// Posters that are looked up and handed to the threads at a time, for each of them.
+/// Posters per thread that are taken from the state file at a time.
 const CHUNK: usize = 64;
 
-/// The largest file that is read, in bytes: no poster is as large.
-pub const MAX_BYTES: u64 = 256 << 20;
+/// The largest image file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// How posters are read.
+/// Options of [`classify_unknown`].
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct TagOptions {
     /// The most pixels that a poster may have.
     pub max_pixels: u64,
-    /// Whether posters are read anew of which all is known.
+    /// Whether to ignore cached results and to classify every poster.
     pub force: bool,
 }
 
-/// Why the posters cannot be read at all.
+/// Why a pass cannot go on. Failures of single posters are cached as [`PosterFailure`] instead.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TagError {
     /// The state file cannot be used.
     #[error(transparent)]
@@ -44,21 +46,21 @@ pub enum TagError {
     Model(#[from] Error),
 }
 
-/// What came of it.
+/// Counts of one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Done {
-    /// Ordinals of the posters that were read.
+pub struct PassStats {
+    /// Ordinals of the posters whose files were read.
     pub read: HashSet<i64>,
-    /// How many of those had bytes that were known under another name.
-    pub recalled: usize,
+    /// Number of posters among them that were not classified, since the state file had a prediction for the same bytes.
+    pub cache_hits: usize,
 }
 
-/// Begins a pass and keeps the posters of its scan. Calls `explain` with each of its items and `failed` with what cannot
-/// be looked at.
+/// Begins a pass and records the posters of a scan in the state file. Calls `explain` with each item of the scan, and
+/// `failed` for each file or folder that cannot be accessed.
 ///
 /// # Errors
 /// If the state file cannot be used.
-pub fn find(
+pub fn record_scan(
     scan: impl Iterator<Item = Result<Item, ScanError>>,
     state: &State,
     mut explain: impl FnMut(&Item),
@@ -66,7 +68,7 @@ pub fn find(
 ) -> Result<(), StateError> {
     state.begin()?;
     let mut ordinal = 0;
-    let mut waiting = Vec::with_capacity(CHUNK);
+    let mut batch = Vec::with_capacity(CHUNK);
     for item in scan {
         let item = match item {
             Ok(item) => item,
@@ -81,7 +83,7 @@ pub fn find(
             Ok(metadata) => {
                 ordinal += 1;
                 let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                waiting.push(Found {
+                batch.push(ScannedPoster {
                     ordinal,
                     path: poster.path,
                     size: metadata.len() as i64,
@@ -89,129 +91,137 @@ pub fn find(
                     kind: poster.kind,
                     title: poster.title,
                     video: poster.video,
-                    is_alone: poster.is_alone,
+                    has_own_folder: poster.has_own_folder,
                 });
             }
-            Err(source) => failed(ScanError::Unreadable { path: poster.path, source }),
+            Err(cause) => failed(ScanError::Unreadable { path: poster.path, cause }),
         }
-        if waiting.len() == CHUNK {
-            state.add(&waiting)?;
-            waiting.clear();
+        if batch.len() == CHUNK {
+            state.add(&batch)?;
+            batch.clear();
         }
     }
-    state.add(&waiting)
+    state.add(&batch)
 }
 
-/// Reads and classifies what is not known yet, and keeps what comes of each poster as soon as it is done. Calls `step`
-/// for each, from any thread. Ends early when `interrupted`, after the posters in hand. The model is prepared for the
-/// first poster that can be decoded.
+/// Classifies the posters of the scan that the state file does not know, and caches each result at once. Calls
+/// `progress` after each poster, from any thread of `pool`. Once `interrupted` is set, the posters in progress are
+/// finished and the function returns. The model is compiled for the first poster that can be decoded.
 ///
 /// # Errors
 /// If the state file or the model cannot be used.
-pub fn tag(
+pub fn classify_unknown(
     state: &State,
     model: &Model,
     pool: &rayon::ThreadPool,
-    options: Options,
+    options: TagOptions,
     interrupted: &AtomicBool,
-    step: impl Fn() + Sync,
-) -> Result<Done, TagError> {
-    let mut done = Done::default();
+    progress: impl Fn() + Sync,
+) -> Result<PassStats, TagError> {
+    let mut stats = PassStats::default();
     let mut after = 0;
     while !interrupted.load(Ordering::Relaxed) {
         let limit = CHUNK * pool.current_num_threads();
         let chunk = state.next_unknown(model.fingerprint(), after, limit, options.force)?;
         let Some(last) = chunk.last() else { break };
         after = last.ordinal;
-        let read: Vec<(i64, bool)> = pool.install(|| {
-            let wanted = chunk.par_iter().with_max_len(1).filter(|_| !interrupted.load(Ordering::Relaxed));
-            let one = |found: &Found| {
-                let is_recalled = one(found, state, model, options)?;
-                step();
-                Ok((found.ordinal, is_recalled))
+        let read: Vec<(i64, Source)> = pool.install(|| {
+            let posters = chunk.par_iter().with_max_len(1).filter(|_| !interrupted.load(Ordering::Relaxed));
+            let classify = |poster: &ScannedPoster| {
+                let source = classify_poster(poster, state, model, options)?;
+                progress();
+                Ok((poster.ordinal, source))
             };
-            wanted.map(one).collect::<Result<_, TagError>>()
+            posters.map(classify).collect::<Result<_, TagError>>()
         })?;
-        done.recalled += read.iter().filter(|(_, is_recalled)| *is_recalled).count();
-        done.read.extend(read.iter().map(|(ordinal, _)| ordinal));
+        stats.cache_hits += read.iter().filter(|(_, source)| *source == Source::Cache).count();
+        stats.read.extend(read.iter().map(|(ordinal, _)| ordinal));
     }
-    Ok(done)
+    Ok(stats)
 }
 
-/// Reads, classifies and keeps one poster. Returns whether its bytes were known under another name.
-fn one(found: &Found, state: &State, model: &Model, options: Options) -> Result<bool, TagError> {
+/// Origin of a poster's result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A prediction for the same bytes was in the state file.
+    Cache,
+    /// The poster was decoded and classified, or failed.
+    Model,
+}
+
+/// Reads one poster, looks up or makes its prediction, and records the result.
+fn classify_poster(
+    poster: &ScannedPoster,
+    state: &State,
+    model: &Model,
+    options: TagOptions,
+) -> Result<Source, TagError> {
     let fingerprint = model.fingerprint();
-    let bytes = match read(&found.path) {
+    let bytes = match read(&poster.path) {
         Ok(bytes) => bytes,
-        Err(reason) => {
-            state.record(found, &[], fingerprint, &Err(reason))?;
-            return Ok(false);
+        Err(failure) => {
+            state.record(poster, &[], fingerprint, &Err(failure))?;
+            return Ok(Source::Model);
         }
     };
     let hash = Sha256::digest(&bytes);
     if !options.force
-        && let Some(known) = state.recall(&hash, fingerprint)?
+        && let Some(cached) = state.look_up(&hash, fingerprint)?
     {
-        state.record(found, &hash, fingerprint, &Ok(known))?;
-        return Ok(true);
+        state.record(poster, &hash, fingerprint, &Ok(cached))?;
+        return Ok(Source::Cache);
     }
-    let name = found.path.display().to_string();
-    // What cannot be read now, or is too large for this run's limit, may do in the next.
-    let mut lasting = true;
-    // Large enough for the model and for the gallery.
+    // The image must be large enough for the model and for the thumbnail.
     let input = &model.card().input;
-    let size = (input.width.max(gallery::THUMBNAIL.0), input.height.max(gallery::THUMBNAIL.1));
-    let picture = guarded(&name, || {
-        preprocess::decode_for(&bytes, &name, options.max_pixels, size).map_err(|error| {
-            lasting = !matches!(error, Error::TooLarge { .. });
-            error.to_string()
-        })
-    });
-    if picture.is_ok() {
+    let size = (input.width.max(thumbnail::SIZE.0), input.height.max(thumbnail::SIZE.1));
+    let name = poster.path.display().to_string();
+    let image = catch_panic(&poster.path, || Ok(preprocess::decode_for(&bytes, &name, options.max_pixels, size)?));
+    if image.is_ok() {
         model.compile()?;
     }
-    let verdict = picture.and_then(|picture| {
-        guarded(&name, || {
-            let thumbnail = gallery::thumbnail(&picture);
-            let probabilities = model.classify_image(picture).map_err(|error| error.to_string())?.into_probabilities();
-            Ok(Verdict { probabilities, thumbnail })
+    let outcome = image.and_then(|image| {
+        catch_panic(&poster.path, || {
+            let thumbnail = thumbnail(&image);
+            let probabilities = model.classify_image(image)?.into_probabilities();
+            Ok(CachedPrediction { probabilities, thumbnail })
         })
     });
-    state.record(found, if lasting { &hash } else { &[] }, fingerprint, &verdict)?;
-    Ok(false)
+    // A failure without a hash is tried again in the next pass.
+    let is_final = outcome.as_ref().map_or_else(PosterFailure::is_permanent, |_| true);
+    state.record(poster, if is_final { &hash } else { &[] }, fingerprint, &outcome)?;
+    Ok(Source::Model)
 }
 
 thread_local! { static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) } }
 
-/// Whether a panic of this thread is caught by [`tag`] and becomes that poster's error. A program's panic hook can then stay
-/// silent: the poster is named once, by its error.
+/// Whether a panic of this thread is caught by [`classify_unknown`] and becomes [`PosterFailure::Panicked`]. A
+/// program's panic hook can stay silent then, because the poster's failure is reported anyway.
 pub fn catches_panics() -> bool {
     CATCHES_PANICS.get()
 }
 
-/// Runs what meets bytes that nobody has seen before. Should it panic, this poster alone is lost, with one line about it.
-fn guarded<T>(name: &str, step: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// Runs code that handles untrusted bytes, and turns a panic into a failure of this poster.
+fn catch_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, PosterFailure>) -> Result<T, PosterFailure> {
     CATCHES_PANICS.set(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(step));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CATCHES_PANICS.set(false);
-    outcome.unwrap_or_else(|_| Err(format!("{name}: the decoder gave up; it is damaged, fetch it again")))
+    outcome.unwrap_or_else(|_| Err(PosterFailure::Panicked { path: path.to_path_buf() }))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |cause| Error::Unreadable { name: path.display().to_string(), cause }.to_string();
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > MAX_BYTES {
-        let (size, limit) = (size >> 20, MAX_BYTES >> 20);
-        return Err(format!(
-            "{}: is {size} MB large, more than the limit of {limit}; scale it down first",
-            path.display()
-        ));
+/// Reads an image file of at most [`MAX_FILE_BYTES`].
+fn read(path: &Path) -> Result<Vec<u8>, PosterFailure> {
+    let unreadable = |cause| Error::Unreadable { name: path.display().to_string(), cause };
+    let bytes = fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(PosterFailure::FileTooLarge { path: path.to_path_buf(), bytes, limit: MAX_FILE_BYTES });
     }
-    fs::read(path).map_err(unreadable)
+    Ok(fs::read(path).map_err(unreadable)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
@@ -220,17 +230,18 @@ mod tests {
     use crate::collection::poster_selection::Kind;
 
     #[test]
-    fn a_decoder_that_panics_loses_one_poster_and_prints_no_backtrace() {
+    fn a_decoder_that_panics_fails_one_poster_and_prints_no_backtrace() {
         let printed = Arc::new(AtomicUsize::new(0));
         let (count, own) = (printed.clone(), std::thread::current().id());
-        // Stands for the one that prints a backtrace; other tests may panic meanwhile.
+        // As the program's hook, which prints a backtrace. Other tests may panic meanwhile.
         panic::set_hook(Box::new(move |_| {
-            count.fetch_add(usize::from(std::thread::current().id() == own), Ordering::Relaxed);
+            let prints = std::thread::current().id() == own && !catches_panics();
+            count.fetch_add(usize::from(prints), Ordering::Relaxed);
         }));
-        assert_eq!(guarded("a.jpg", || Ok(7)), Ok(7));
-        let lost = guarded::<()>("b.jpg", || panic!("index out of bounds"));
-        assert_eq!(lost, Err("b.jpg: the decoder gave up; it is damaged, fetch it again".into()));
-        assert_eq!(guarded("c.jpg", || Ok(8)), Ok(8));
+        assert_eq!(catch_panic(Path::new("a.jpg"), || Ok(7)).unwrap(), 7);
+        let failure = catch_panic::<()>(Path::new("b.jpg"), || panic!("index out of bounds")).unwrap_err();
+        assert_eq!(failure.to_string(), "b.jpg: the decoder gave up; it is damaged, fetch it again");
+        assert_eq!(catch_panic(Path::new("c.jpg"), || Ok(8)).unwrap(), 8);
         assert_eq!(printed.load(Ordering::Relaxed), 0);
         panic::catch_unwind(|| panic!("of another kind")).unwrap_err();
         assert_eq!(printed.load(Ordering::Relaxed), 1, "the program's own panics must be seen");
@@ -240,7 +251,7 @@ mod tests {
     fn a_poster_that_vanishes_after_the_scan_is_named_and_the_others_are_tagged() {
         let folder = tempfile::tempdir().unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
-        let found = |ordinal: i64, name: &str| Found {
+        let poster = |ordinal: i64, name: &str| ScannedPoster {
             ordinal,
             path: folder.path().join(name),
             size: 7,
@@ -248,22 +259,39 @@ mod tests {
             kind: Kind::Film,
             title: Title { title: name.into(), year: None },
             video: None,
-            is_alone: true,
+            has_own_folder: true,
         };
         fs::copy(fixtures.join("space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();
         let state = State::open(&folder.path().join("state"), true).unwrap();
-        state.add(&[found(1, "gone.jpg"), found(2, "there.jpg")]).unwrap();
+        state.add(&[poster(1, "gone.jpg"), poster(2, "there.jpg")]).unwrap();
         let model = Model::shipped().unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let options = Options { max_pixels: preprocess::MAX_PIXELS, force: false };
-        let done = tag(&state, &model, &pool, options, &AtomicBool::new(false), || {}).unwrap();
-        assert_eq!(done, Done { read: [1, 2].into(), recalled: 0 });
+        let options = TagOptions { max_pixels: preprocess::MAX_PIXELS, force: false };
+        let stats = classify_unknown(&state, &model, &pool, options, &AtomicBool::new(false), || {}).unwrap();
+        assert_eq!(stats, PassStats { read: [1, 2].into(), cache_hits: 0 });
         let known = state.next_known(model.fingerprint(), 0, 9).unwrap();
-        assert!(known[0].1.as_ref().is_err_and(|reason| reason.contains("gone.jpg: cannot be read")), "{known:?}");
-        assert!(known[1].1.is_ok(), "{known:?}");
-        // It may have come back.
+        let message = known[0].outcome.as_ref().unwrap_err().to_string();
+        assert!(message.contains("gone.jpg: cannot be read"), "{message}");
+        assert!(known[1].outcome.is_ok(), "{known:?}");
+        // The next pass reads it again, since it may have come back.
         state.begin().unwrap();
-        state.add(&[found(1, "gone.jpg"), found(2, "there.jpg")]).unwrap();
-        assert_eq!(state.unknown(model.fingerprint()).unwrap(), 1);
+        state.add(&[poster(1, "gone.jpg"), poster(2, "there.jpg")]).unwrap();
+        assert_eq!(state.unknown_count(model.fingerprint()).unwrap(), 1);
+    }
+
+    #[test]
+    fn failures_that_may_pass_are_not_permanent() {
+        let (name, path) = (String::new(), PathBuf::new());
+        let cases: [(PosterFailure, bool); 6] = [
+            (Error::Unreadable { name: name.clone(), cause: io::Error::other("") }.into(), false),
+            (Error::TooLarge { name: name.clone(), width: 9, height: 9, limit: 1 }.into(), false),
+            (PosterFailure::FileTooLarge { path: path.clone(), bytes: 9, limit: 1 }, false),
+            (Error::Damaged { name: name.clone(), reason: name.clone() }.into(), true),
+            (Error::Empty { name }.into(), true),
+            (PosterFailure::Panicked { path }, true),
+        ];
+        for (failure, is_permanent) in cases {
+            assert_eq!(failure.is_permanent(), is_permanent, "{failure:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! Waits for a library to change, and for its new posters to be whole.
+//! Watching a collection: file system notifications, and a debouncer for files that are still being written.
 //!
-//! What changed is not asked: a pass over a library of which all is known takes a fraction of a second, so that it is
-//! enough to know when the next one is due.
+//! Notifications only say that the next pass is due, not which files changed: a pass over a collection whose posters
+//! are all cached takes a fraction of a second.
 
 use std::collections::HashMap;
 use std::mem;
@@ -16,134 +16,140 @@ use thiserror::Error;
 use super::naming;
 use super::state::{State, StateError};
 
-/// One change follows another; after that long without one, the next pass is due.
-const CALM: Duration = Duration::from_secs(1);
+/// Time without a notification after which the next pass is due.
+const QUIET_PERIOD: Duration = Duration::from_secs(1);
 
-/// While a whole collection is copied, a pass is due at least so often.
-const LATEST: Duration = Duration::from_secs(10);
+/// Time after the first notification when a pass is due at the latest, however many notifications follow.
+const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// File systems that change without the kernel's knowledge, since others write to them, too: NFS, CIFS, SMB, FUSE (rclone,
-/// sshfs, virtiofs and local ones, which cannot be told apart), 9p, Ceph, AFS. The numbers are those of `linux/magic.h`.
+/// Magic numbers (`linux/magic.h`) of file systems that other machines write to without a notification here: NFS, CIFS,
+/// SMB, FUSE (rclone, sshfs, virtiofs; local ones cannot be told apart), 9p, Ceph, AFS.
 #[cfg(target_os = "linux")]
 const REMOTE: [u32; 8] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
 
-/// Why the system cannot tell when a library changes.
+/// Why the operating system cannot report changes of a collection.
 #[derive(Debug, Error)]
-pub enum Unwatched {
-    /// The file system is written to from elsewhere.
-    #[error("{path}: lies on a model or is FUSE, where the system does not tell of every change")]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The folder lies on a network file system or FUSE.
+    #[error("{}: lies on a network or is FUSE, where the system does not tell of every change", path.display())]
     Remote {
-        /// The library.
-        path: String,
+        /// Folder of the collection.
+        path: PathBuf,
     },
-    /// There are too many folders for the system's limit.
-    #[error("{path}: has more folders than the system lets one watch (raise fs.inotify.max_user_watches)")]
+    /// The folder has more subfolders than the inotify limit.
+    #[error(
+        "{}: has more folders than the system lets one watch (raise fs.inotify.max_user_watches)",
+        path.display()
+    )]
     TooMany {
-        /// The library.
-        path: String,
+        /// Folder of the collection.
+        path: PathBuf,
     },
-    /// The system refuses.
-    #[error("{path}: cannot be watched ({reason})")]
+    /// The operating system refuses.
+    #[error("{}: cannot be watched ({cause})", path.display())]
     System {
-        /// The library.
-        path: String,
-        /// What the system said.
-        reason: notify::Error,
+        /// Folder of the collection.
+        path: PathBuf,
+        /// The error of the watcher.
+        cause: notify::Error,
     },
 }
 
-/// Sends to `wake` whenever a folder or what lies in it may have changed, for as long as the watcher lives. Hidden files
-/// do not count: programs write their state and unfinished files to them, and this one does, too.
+/// Sends a message to `wake` whenever something below the folder may have changed, until the returned watcher is
+/// dropped. Hidden files are ignored: programs, this one included, write their state and temporary files to them.
 ///
 /// # Errors
-/// See [`Unwatched`].
-pub fn watch(folder: &Path, wake: SyncSender<()>) -> Result<RecommendedWatcher, Unwatched> {
-    let path = folder.display().to_string();
+/// See [`WatchError`].
+pub fn watch(folder: &Path, wake: SyncSender<()>) -> Result<RecommendedWatcher, WatchError> {
+    let path = folder.to_path_buf();
     #[cfg(target_os = "linux")]
     if rustix::fs::statfs(folder).is_ok_and(|system| REMOTE.contains(&(system.f_type as u32))) {
-        return Err(Unwatched::Remote { path });
+        return Err(WatchError::Remote { path });
     }
     let begin = || {
-        // The library itself may lie below a hidden folder, so that only what is below the library counts.
+        // The collection itself may lie below a hidden folder, so that only names below its root count.
         let root = folder.canonicalize().map_err(notify::Error::io)?;
         let below = root.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if event.map_or(true, |event| is_change(&event, &below)) {
-                // Where a message waits already, another would say nothing new.
+                // If the channel is full, a pass is due already.
                 let _ = wake.try_send(());
             }
         })?;
         watcher.watch(&root, RecursiveMode::Recursive)?;
         Ok(watcher)
     };
-    begin().map_err(|reason: notify::Error| match reason.kind {
-        notify::ErrorKind::MaxFilesWatch => Unwatched::TooMany { path },
-        _ => Unwatched::System { path, reason },
+    begin().map_err(|cause: notify::Error| match cause.kind {
+        notify::ErrorKind::MaxFilesWatch => WatchError::TooMany { path },
+        _ => WatchError::System { path, cause },
     })
 }
 
-/// An event without a path says that some were lost.
-fn is_change(event: &Event, library: &Path) -> bool {
+/// Whether an event may concern a poster. An event without a path says that events were lost.
+fn is_change(event: &Event, root: &Path) -> bool {
     let is_hidden = |path: &PathBuf| {
-        let below = path.strip_prefix(library).unwrap_or(path);
+        let below = path.strip_prefix(root).unwrap_or(path);
         below.components().any(|part| naming::is_hidden(&naming::key(part.as_os_str())))
     };
     !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || !event.paths.iter().all(is_hidden))
 }
 
-/// Waits until something changes, at most for `patience`, and then until the changes pause. Returns at once when `stopped`,
-/// of which a message has to tell.
-pub fn wait(woken: &Receiver<()>, patience: Duration, stopped: &AtomicBool) {
-    let goes_on = || !stopped.load(Ordering::Relaxed);
-    if goes_on() && woken.recv_timeout(patience).is_ok() {
+/// Waits for a notification, at most for `timeout`, and then for the end of the burst: until there was none for a
+/// second, or ten seconds have passed. Returns at once if `stopped` is set; whoever sets it must send a message, too.
+pub fn wait(woken: &Receiver<()>, timeout: Duration, stopped: &AtomicBool) {
+    let is_running = || !stopped.load(Ordering::Relaxed);
+    if is_running() && woken.recv_timeout(timeout).is_ok() {
         let first = Instant::now();
-        while goes_on() && first.elapsed() < LATEST && woken.recv_timeout(CALM).is_ok() {}
+        while is_running() && first.elapsed() < MAX_DELAY && woken.recv_timeout(QUIET_PERIOD).is_ok() {}
     }
 }
 
-/// Posters that may still be being written, from one pass to the next.
+/// Defers new posters until they have not changed for some time, so that half-written files are not read.
 #[derive(Debug)]
-pub struct Settling {
-    time: Duration,
-    /// Size and modification of each, and since when they have been so.
+pub struct Debouncer {
+    delay: Duration,
+    /// Size and modification time of each recent poster, and since when both have been the same.
     seen: HashMap<PathBuf, ((i64, i64), Instant)>,
 }
 
-impl Settling {
-    /// A poster is whole when nothing has been written to it for that long.
-    pub fn new(time: Duration) -> Self {
-        Self { time, seen: HashMap::new() }
+impl Debouncer {
+    /// A debouncer that accepts a poster after `delay` without a change.
+    pub fn new(delay: Duration) -> Self {
+        Self { delay, seen: HashMap::new() }
     }
 
-    /// For how long nothing may have been written to a poster.
-    pub fn time(&self) -> Duration {
-        self.time
+    /// The time without a change after which a poster is accepted.
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 
-    /// Leaves out of what a pass has found the posters that are not known and may still be being written. Returns whether
-    /// there are any.
+    /// Removes from the scan the posters that are not known and may still be being written. Returns whether there are
+    /// any.
     ///
-    /// The clock of a model share may be ahead of this machine's. So a poster is whole, too, if it has not changed while
-    /// it was looked at.
+    /// A poster is accepted if its modification time lies far enough back, or if it has not changed from pass to pass
+    /// for long enough: the clock of a network share may be ahead of this machine's.
     ///
     /// # Errors
     /// If the state file cannot be used.
-    pub fn leave_out(&mut self, state: &State, model: &str) -> Result<bool, StateError> {
+    pub fn defer_unsettled(&mut self, state: &State, model: &str) -> Result<bool, StateError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let since = now.saturating_sub(self.time).as_nanos() as i64;
+        let since = now.saturating_sub(self.delay).as_nanos() as i64;
         let before = mem::take(&mut self.seen);
-        let mut is_any = false;
-        for found in state.unknown_since(model, since)? {
-            let look = (found.size, found.mtime);
-            let first =
-                before.get(&found.path).filter(|(before, _)| *before == look).map_or_else(Instant::now, |seen| seen.1);
-            if first.elapsed() < self.time {
-                state.leave_out(&found)?;
-                is_any = true;
+        let mut has_deferred = false;
+        for poster in state.unknown_since(model, since)? {
+            let version = (poster.size, poster.mtime);
+            let unchanged_since = before
+                .get(&poster.path)
+                .filter(|(seen, _)| *seen == version)
+                .map_or_else(Instant::now, |(_, since)| *since);
+            if unchanged_since.elapsed() < self.delay {
+                state.remove(&poster)?;
+                has_deferred = true;
             }
-            self.seen.insert(found.path, (look, first));
+            self.seen.insert(poster.path, (version, unchanged_since));
         }
-        Ok(is_any)
+        Ok(has_deferred)
     }
 }
 
@@ -152,12 +158,13 @@ mod tests {
     use notify::event::{AccessKind, CreateKind, DataChange, ModifyKind, RenameMode};
 
     use super::*;
+    use crate::collection::failure::PosterFailure;
     use crate::collection::naming::Title;
     use crate::collection::poster_selection::Kind;
-    use crate::collection::state::Found;
+    use crate::collection::state::ScannedPoster;
 
     #[test]
-    fn what_is_read_and_what_is_hidden_is_no_change() {
+    fn reads_and_hidden_files_are_no_changes() {
         struct Case {
             kind: EventKind,
             paths: &'static [&'static str],
@@ -186,10 +193,10 @@ mod tests {
     }
 
     #[test]
-    fn a_poster_settles_by_either_clock() {
+    fn a_poster_is_accepted_by_either_clock() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64;
         let hour = 3_600_000_000_000;
-        let poster = |ordinal: i64, path: &str, size: i64, mtime: i64| Found {
+        let poster = |ordinal: i64, path: &str, size: i64, mtime: i64| ScannedPoster {
             ordinal,
             path: path.into(),
             size,
@@ -197,34 +204,34 @@ mod tests {
             kind: Kind::Film,
             title: Title { title: path.into(), year: None },
             video: None,
-            is_alone: true,
+            has_own_folder: true,
         };
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state"), true).unwrap();
         let time = Duration::from_millis(50);
-        let settling = &mut Settling::new(time);
-        let mut pass = |posters: &[Found]| {
+        let debouncer = &mut Debouncer::new(time);
+        let mut pass = |posters: &[ScannedPoster]| {
             state.begin().unwrap();
             state.add(posters).unwrap();
-            let is_any = settling.leave_out(&state, "m").unwrap();
+            let has_deferred = debouncer.defer_unsettled(&state, "m").unwrap();
             let kept = state.next_unknown("m", 0, 9, false).unwrap();
-            (is_any, kept.into_iter().map(|found| found.path.display().to_string()).collect::<Vec<_>>())
+            (has_deferred, kept.into_iter().map(|poster| poster.path.display().to_string()).collect::<Vec<_>>())
         };
         let [old, ahead, growing] =
             [poster(1, "old", 7, now - hour), poster(2, "ahead", 7, now + hour), poster(3, "growing", 7, now + hour)];
         assert_eq!(pass(&[old.clone(), ahead.clone(), growing.clone()]), (true, vec!["old".to_string()]));
         std::thread::sleep(time);
-        let grown = Found { size: 8, ..growing };
+        let grown = ScannedPoster { size: 8, ..growing };
         let both = vec!["old".to_string(), "ahead".to_string()];
         assert_eq!(pass(&[old.clone(), ahead.clone(), grown.clone()]), (true, both));
-        // What has settled stays so, even if nothing could be made of it.
+        // A poster that was accepted stays so, even if it has failed.
         std::thread::sleep(time);
         let all = [old, ahead, grown];
         assert_eq!(pass(&all).1.len(), 3);
         assert_eq!(pass(&all), (false, ["old", "ahead", "growing"].map(String::from).to_vec()));
-        state.record(&all[2], b"hash", "m", &Err("is broken".into())).unwrap();
-        assert!(Settling::new(time * 1000).leave_out(&state, "m").unwrap());
-        assert_eq!(state.found().unwrap(), 2, "what is known is left out, or what is not known is not");
+        state.record(&all[2], b"hash", "m", &Err(PosterFailure::Recorded { message: "is broken".into() })).unwrap();
+        assert!(Debouncer::new(time * 1000).defer_unsettled(&state, "m").unwrap());
+        assert_eq!(state.scanned_count().unwrap(), 2, "a known poster was deferred, or an unknown one was not");
     }
 
     #[test]
@@ -237,6 +244,6 @@ mod tests {
         let start = Instant::now();
         wake.send(()).unwrap();
         wait(&woken, Duration::MAX, &stopped);
-        assert!(start.elapsed() >= CALM);
+        assert!(start.elapsed() >= QUIET_PERIOD);
     }
 }

@@ -1,33 +1,36 @@
 //! Genre lists that were cut: detection of lists that stop at N genres in alphabetical order, and masking of the labels
 //! that may be missing from them.
 //!
-//! Widely used poster data sets give a film at most three genres, and take the first three in alphabetical order. A film
-//! with the genres Action, Crime, Drama and Thriller is listed as Action, Crime, Drama, and its Thriller column wrongly
-//! holds 0. In a list of N genres nothing is known of the genres that come after the last listed one; [`mask`] makes them
-//! unknown.
+//! Widely used poster data sets give a film at most three genres, and take the first three in alphabetical order. A
+//! film with the genres Action, Crime, Drama and Thriller is listed as Action, Crime, Drama, and its Thriller column
+//! wrongly holds 0. In a list of N genres nothing is known of the genres that come after the last listed one; [`mask`]
+//! makes them unknown.
 //!
 //! # Detection
 //!
 //! [`detect`] reports a limit N only if all of these hold:
 //!
-//! 1. **The lengths stop abruptly.** No list is longer than N, at least 3, and lists of N genres are at least a tenth of
-//!    all lists and at least 100. Lists that were never cut grow rare by and by.
-//! 2. **Late genres are too rare in lists of N genres.** Let r(g) be the log of a genre's frequency in lists of N divided
-//!    by its frequency in lists of N - 1. The correlation of -r(g) with the genre's alphabetical rank is larger than in
-//!    90 % of random orders of the genres. By itself this is weak evidence: some genres go with many others by nature,
+//! 1. **The lengths stop abruptly.** No list is longer than N, at least 3, and lists of N genres are at least a tenth
+//!    of all lists and at least 100. Of lists that were never cut, the longest are few.
+//! 2. **Late genres are too rare in lists of N genres.** Let r(g) be the log of a genre's frequency in lists of N
+//!    divided by its frequency in lists of N - 1. The correlation of -r(g) with the genre's alphabetical rank is
+//!    larger than in 90 % of random orders of the genres. By itself this is weak evidence: some genres go with many others by nature,
 //!    and several of these (Action, Adventure, Animation) happen to come early in the alphabet.
 //! 3. **Lists of N genres end too early.** Lists of N that are the first part of longer lists are as many times more
-//!    frequent as there are genres left to come after their last one. The test is the mean, over lists of N, of the
-//!    number of genres that would come after the last one (the sum of these genres' frequencies in shorter lists), minus
-//!    its expectation under a model in which lists were not cut. In the model the probability of a set of N genres is
-//!    proportional to a weight for each genre, fitted so that each genre is exactly as frequent as it is in the lists
+//!    frequent as there are genres left to come after their last one. The statistic is the mean, over lists of N, of
+//!    the number of genres that would come after the last one (the sum of these genres' frequencies in shorter lists),
+//!    minus its expectation under a model in which lists were not cut. In the model the probability of a set of N
+//!    genres is proportional to a weight for each genre, fitted so that each genre is exactly as frequent as it is in the lists
 //!    of N, times, for each pair in the set, how many times more often the pair occurs in shorter lists than chance
 //!    would have it. So neither a genre's frequency nor its affinities count as evidence, only the place at which lists
 //!    end. The difference is larger than in 98 % of random orders of the genres.
 //!
 //! A set that was cut in another order, or at random, or that has no films with more than N genres, passes the third
-//! condition by chance once in fifty times at most. A limit of 1 or 2 cannot be detected, since pairs in shorter lists
-//! are needed, nor a limit in a small set (about 1,000 lists of N genres are needed); a `None` proves nothing.
+//! condition by chance in about one case of fifty. In a trial on whole lists of films from three sources that were cut
+//! at 3 in five ways, with the genres in alphabetical and in random orders, conditions 2 and 3 together held in every
+//! full set (2,350 to 3,066 lists of 3) that was cut in alphabetical order, in three quarters of random parts of 2,500
+//! films and in half of parts of 1,200, and in about one of a hundred sets that were not cut so. A limit of 1 or 2
+//! cannot be detected, since pairs in shorter lists are needed. So `None` is no proof that lists are whole.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -192,8 +195,8 @@ struct Evidence {
 }
 
 impl Evidence {
-    /// `lists` are ascending indices of `genres` genres, none longer than `limit`. `None` if too few genres are frequent
-    /// or the sets of genres are too many.
+    /// `lists` are ascending indices of `genres` genres, none longer than `limit`. `None` if too few genres are
+    /// frequent or the sets of genres are too many.
     fn new(genres: usize, lists: &[Vec<usize>], limit: usize) -> Option<Self> {
         let count = |len: usize| {
             let mut counts = vec![0; genres];

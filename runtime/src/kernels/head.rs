@@ -1,27 +1,28 @@
-//! What makes probabilities of a trunk's means.
+//! Classifier head: a two-layer perceptron from pooled features to one sigmoid probability per class.
 
 use prost::bytes::Bytes;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::isa::{dispatch, load, multiply_add, store};
-use super::weights::Weight;
+use super::isa::dispatch;
+use super::multiply_add::MultiplyAdd;
+use super::simd::{load, multiply_add, store};
 
-/// Two dense layers over means that are shifted and scaled first, with a ReLU between them and a sigmoid behind.
+/// `sigmoid(classifier(relu(hidden((x + shift) * scale))))` for a vector `x` of pooled features.
 #[derive(Debug)]
 pub struct Head {
-    /// The vectors to use.
+    /// The vectors that the dense layers use.
     pub arch: Arch,
-    /// Added to the means.
+    /// `[features]`, added to the features.
     pub shift: Vec<f32>,
-    /// What they are multiplied with then.
+    /// `[features]`, multiplied with the shifted features.
     pub scale: Vec<f32>,
-    /// The first layer.
+    /// The hidden layer, followed by a ReLU.
     pub hidden: Dense,
-    /// The second one.
-    pub classes: Dense,
+    /// The classifier layer, followed by a sigmoid.
+    pub classifier: Dense,
 }
 
-/// A dense layer.
+/// A dense layer, `x * weight + bias`.
 #[derive(Debug)]
 pub struct Dense {
     /// `[inputs, outputs]`
@@ -30,24 +31,24 @@ pub struct Dense {
     pub bias: Vec<f32>,
 }
 
-/// The weights of a dense layer, in the order in which both an ONNX file has them and the layer uses them.
+/// The weights of a dense layer, row-major `[inputs, outputs]`, as an ONNX `MatMul` has them.
 #[derive(Debug)]
 pub enum Matrix {
-    /// 32-bit floats.
-    Single(Vec<f32>),
-    /// The file's own bytes of 16-bit floats, the lowest byte of each first.
-    Half(Bytes),
+    /// f32.
+    F32(Vec<f32>),
+    /// Little-endian f16: bytes of the model file, shared with it.
+    F16(Bytes),
 }
 
 impl Head {
-    /// The probability of each class.
-    pub fn probabilities(&self, mut means: Vec<f32>) -> Vec<f32> {
-        for (mean, (shift, scale)) in means.iter_mut().zip(self.shift.iter().zip(&self.scale)) {
-            *mean = (*mean + shift) * scale;
+    /// The probability of each class for pooled features `[features]`.
+    pub fn probabilities(&self, mut features: Vec<f32>) -> Vec<f32> {
+        for (feature, (shift, scale)) in features.iter_mut().zip(self.shift.iter().zip(&self.scale)) {
+            *feature = (*feature + shift) * scale;
         }
-        let mut hidden = self.hidden.run(self.arch, &means);
+        let mut hidden = self.hidden.run(self.arch, &features);
         hidden.iter_mut().for_each(|value| *value = value.max(0.0));
-        let mut logits = self.classes.run(self.arch, &hidden);
+        let mut logits = self.classifier.run(self.arch, &hidden);
         logits.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
         logits
     }
@@ -55,36 +56,37 @@ impl Head {
 
 impl Dense {
     fn run(&self, arch: Arch, x: &[f32]) -> Vec<f32> {
-        dispatch(arch, Run { layer: self, x })
+        dispatch(arch, VectorMatrix { layer: self, x })
     }
 }
 
-struct Run<'a> {
+/// The product of a vector and a matrix.
+struct VectorMatrix<'a> {
     layer: &'a Dense,
     x: &'a [f32],
 }
 
-impl WithSimd for Run<'_> {
+impl WithSimd for VectorMatrix<'_> {
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         match &self.layer.weight {
-            Matrix::Single(weight) => self.sum(simd, weight),
-            Matrix::Half(weight) => self.sum(simd, weight.as_chunks::<2>().0),
+            Matrix::F32(weight) => self.product(simd, weight),
+            Matrix::F16(weight) => self.product(simd, weight.as_chunks::<2>().0),
         }
     }
 }
 
-impl Run<'_> {
+impl VectorMatrix<'_> {
     #[inline(always)]
-    fn sum<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
+    fn product<S: Simd + MultiplyAdd<W, Simd = S>, W>(self, simd: S, weights: &[W]) -> Vec<f32> {
         let mut y = self.layer.bias.clone();
-        // Row by row, as they lie: the system's caches read ahead of it.
+        // Rows in memory order, which the hardware prefetcher follows.
         for (x, weights) in self.x.iter().zip(weights.chunks_exact(y.len())) {
             let x = simd.splat_f32s(*x);
             for (y, weights) in y.chunks_mut(S::F32_LANES).zip(weights.chunks(S::F32_LANES)) {
-                store(simd, multiply_add(simd, x, W::load(simd, weights), load(simd, y)), y);
+                store(simd, multiply_add(simd, x, simd.load_weights(weights), load(simd, y)), y);
             }
         }
         y
@@ -93,27 +95,27 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::all;
-    use super::super::tests::{assert_close, halves, random, singles};
+    use super::super::isa::every_isa;
+    use super::super::tests::{assert_close, random, random_f16_bytes, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
 
     #[test]
-    fn every_size_and_kind_of_vector_gives_the_plain_product() {
-        for arch in all().into_iter().map(|isa| isa.arch) {
+    fn dense_layers_match_the_definition_for_every_vector_width_and_weight_type() {
+        for arch in every_isa().into_iter().map(|isa| isa.arch()) {
             for (inputs, outputs) in [(1, 1), (7, 24), (8, 32), (33, 5)] {
-                let (singles, halves) = (singles(inputs * outputs), halves(inputs * outputs));
-                for weight in [Weights::Single(&singles), Weights::Half(&halves)] {
+                let (f32_bytes, f16_bytes) = (random_f32_bytes(inputs * outputs), random_f16_bytes(inputs * outputs));
+                for weight in [Weights::F32(&f32_bytes), Weights::F16(&f16_bytes)] {
                     let (x, bias) = (random(inputs), random(outputs));
-                    let floats = weight.floats();
+                    let floats = weight.to_f32();
                     let dot = |output: usize| {
                         let column = floats[output..].iter().step_by(outputs);
                         bias[output] + x.iter().zip(column).map(|(x, weight)| x * weight).sum::<f32>()
                     };
                     let expected: Vec<f32> = (0..outputs).map(dot).collect();
                     let weight = match weight {
-                        Weights::Single(_) => Matrix::Single(floats.clone()),
-                        Weights::Half(halves) => Matrix::Half(Bytes::copy_from_slice(halves.as_flattened())),
+                        Weights::F32(_) => Matrix::F32(floats.clone()),
+                        Weights::F16(bytes) => Matrix::F16(Bytes::copy_from_slice(bytes.as_flattened())),
                     };
                     let layer = Dense { weight, bias: bias.clone() };
                     assert_close(&layer.run(arch, &x), &expected, &format!("{arch:?}, {inputs} to {outputs}"));

@@ -1,37 +1,50 @@
-//! Vectors of numbers, as wide as the isa has them.
+//! CPU feature detection and run-time dispatch: AVX-512, AVX2, NEON or four-lane vectors, and AVX512-BF16.
 
-use pulp::{Arch, NullaryFnOnce, Scalar128b, Simd, WithSimd};
+use pulp::{Arch, Scalar128b, Simd, WithSimd};
 
-/// What a isa can do, found out when the program runs.
+/// The instruction set that the kernels use, detected at run time.
+///
+/// The fields are private so that `bf16` is set only beside the AVX-512 vectors that it works on.
 #[derive(Clone, Copy, Debug)]
 pub struct Isa {
-    /// Its vectors.
-    pub arch: Arch,
-    /// Whether it multiplies pairs of 16-bit floats.
-    pub pairs: Option<Pairs>,
+    arch: Arch,
+    bf16: Option<Avx512Bf16>,
 }
 
 impl Isa {
-    /// The one that runs this.
+    /// Detects the instruction set of this machine.
     pub fn detect() -> Self {
-        Self { arch: Arch::new(), pairs: Pairs::try_new() }
+        let arch = Arch::new();
+        Self { arch, bf16: Avx512Bf16::detect(arch) }
     }
 
-    /// The same without what rounds to 16 bits.
+    /// This instruction set without bf16 products: all arithmetic is f32.
     pub fn without_bf16(self) -> Self {
-        Self { pairs: None, ..self }
+        Self { bf16: None, ..self }
+    }
+
+    /// The vectors, for [`dispatch`].
+    pub fn arch(self) -> Arch {
+        self.arch
+    }
+
+    /// The bf16 dot product, if the machine has it.
+    pub fn bf16(self) -> Option<Avx512Bf16> {
+        self.bf16
     }
 }
 
-/// The proof that a isa has AVX512-BF16: an instruction that multiplies twice as many numbers as others, pairs of bfloat16
-/// (the upper halves of 32-bit floats), and adds them up in 32 bits.
 #[cfg(target_arch = "x86_64")]
-pub use x86::Pairs;
+pub use x86::{Avx512Bf16, with_avx512_bf16};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use pulp::x86::V4;
+    use pulp::{Arch, NullaryFnOnce};
+
     pulp::simd_type! {
-        pub struct Pairs {
+        /// CPU features of `vdpbf16ps` on 512-bit vectors.
+        struct Features {
             avx512f: "avx512f",
             avx512bw: "avx512bw",
             avx512dq: "avx512dq",
@@ -39,41 +52,92 @@ mod x86 {
             avx512bf16: "avx512bf16",
         }
     }
-}
 
-/// No isa of this kind is known to have such an instruction.
-#[cfg(not(target_arch = "x86_64"))]
-#[derive(Clone, Copy, Debug)]
-pub enum Pairs {}
-
-#[cfg(not(target_arch = "x86_64"))]
-impl Pairs {
-    fn try_new() -> Option<Self> {
-        None
+    /// Zero-sized token: AVX512-BF16 was detected, and pulp's AVX-512 vectors ([`V4`]) are in use.
+    ///
+    /// It enables `vdpbf16ps`, a dot product of bf16 pairs with f32 accumulation: two multiply-adds per 32-bit lane.
+    /// The private fields make detection the only way to obtain one.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Avx512Bf16 {
+        v4: V4,
+        features: Features,
     }
 
-    pub fn vectorize<F: NullaryFnOnce>(self, _: F) -> F::Output {
-        match self {}
-    }
-}
+    impl Avx512Bf16 {
+        /// Detects AVX512-BF16 beside the vectors `arch`.
+        ///
+        /// `V4` asks for more features than bf16 does (avx512cd, bmi, lzcnt …). A virtual machine may mask one of
+        /// those, so that `arch` is only AVX2 although the bf16 features are all there.
+        pub fn detect(arch: Arch) -> Option<Self> {
+            Self::combine(arch, Features::try_new()).map(|(v4, features)| Self { v4, features })
+        }
 
-/// Runs `work`, of which everything is inlined, with a isa's vectors and products of pairs.
-#[inline(always)]
-pub fn with_pairs<S: Simd, W: WithSimd>(pairs: Pairs, simd: S, work: W) -> W::Output {
-    struct Both<S, W>(S, W);
-    impl<S: Simd, W: WithSimd> NullaryFnOnce for Both<S, W> {
-        type Output = W::Output;
+        /// Combines bf16 features with AVX-512 vectors: `None` if either is missing.
+        fn combine<F>(arch: Arch, features: Option<F>) -> Option<(V4, F)> {
+            match arch {
+                Arch::V4(v4) => features.map(|features| (v4, features)),
+                _ => None,
+            }
+        }
 
+        /// AVX-512 vectors.
         #[inline(always)]
-        fn call(self) -> W::Output {
-            self.1.with_simd(self.0)
+        pub fn v4(self) -> V4 {
+            self.v4
         }
     }
-    pairs.vectorize(Both(simd, work))
+
+    /// Runs `work`, in which everything is inlined, in a function compiled for AVX512-BF16.
+    #[inline(always)]
+    pub fn with_avx512_bf16<F: NullaryFnOnce>(token: Avx512Bf16, work: F) -> F::Output {
+        token.features.vectorize(work)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use pulp::x86::V3;
+
+        use super::*;
+
+        #[test]
+        fn bf16_is_offered_only_beside_avx512_vectors() {
+            let archs = [Some(Arch::Scalar), V3::try_new().map(Arch::V3), V4::try_new().map(Arch::V4)];
+            for arch in archs.into_iter().flatten() {
+                let is_v4 = matches!(arch, Arch::V4(_));
+                assert_eq!(Avx512Bf16::combine(arch, Some(())).is_some(), is_v4, "{arch:?} with the features of bf16");
+                assert!(Avx512Bf16::combine(arch, None::<()>).is_none(), "{arch:?} without the features of bf16");
+                assert!(is_v4 || Avx512Bf16::detect(arch).is_none(), "{arch:?} on this machine");
+            }
+        }
+    }
 }
 
-/// Runs `work` with the widest vectors of the isa: AVX-512, AVX2 or NEON, found out when it runs; else with
-/// vectors of four numbers, which every x86-64 isa has and the compiler knows to use.
+#[cfg(not(target_arch = "x86_64"))]
+pub use other::{Avx512Bf16, with_avx512_bf16};
+
+#[cfg(not(target_arch = "x86_64"))]
+mod other {
+    use pulp::{Arch, NullaryFnOnce};
+
+    /// Uninhabited: AVX512-BF16 exists on x86-64 only.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Avx512Bf16 {}
+
+    impl Avx512Bf16 {
+        /// Always `None`.
+        pub fn detect(_: Arch) -> Option<Self> {
+            None
+        }
+    }
+
+    /// Cannot be called.
+    pub fn with_avx512_bf16<F: NullaryFnOnce>(token: Avx512Bf16, _: F) -> F::Output {
+        match token {}
+    }
+}
+
+/// Runs `work` with the widest vectors of `arch`: AVX-512, AVX2 or NEON; else with vectors of four f32, which every
+/// x86-64 processor has (SSE2).
 pub fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
     match arch {
         Arch::Scalar => Simd::vectorize(Scalar128b, work),
@@ -81,7 +145,7 @@ pub fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
     }
 }
 
-/// Numbers in a vector.
+/// Number of f32 lanes in a vector.
 pub fn lanes(arch: Arch) -> usize {
     struct Lanes;
     impl WithSimd for Lanes {
@@ -95,81 +159,14 @@ pub fn lanes(arch: Arch) -> usize {
     dispatch(arch, Lanes)
 }
 
-/// `a * b + c`. Processors without a fused instruction for it round twice, since to emulate it would take a function call.
-#[inline(always)]
-pub fn multiply_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
-    if S::IS_SCALAR || cfg!(target_arch = "x86_64") && S::F32_LANES == 4 {
-        simd.add_f32s(simd.mul_f32s(a, b), c)
-    } else {
-        simd.mul_add_e_f32s(a, b, c)
-    }
-}
-
-/// A vector of numbers, or as many as there are and zeros.
-#[inline(always)]
-pub fn load<S: Simd>(simd: S, values: &[f32]) -> S::f32s {
-    match S::as_simd_f32s(values).0 {
-        [whole] => *whole,
-        _ => simd.partial_load_f32s(values),
-    }
-}
-
-/// Writes a vector, or as much of it as there is room for.
-#[inline(always)]
-pub fn store<S: Simd>(simd: S, vector: S::f32s, values: &mut [f32]) {
-    match S::as_mut_simd_f32s(values).0 {
-        [whole] => *whole = vector,
-        _ => simd.partial_store_f32s(values, vector),
-    }
-}
-
-/// Adds up pixels, `[pixels, channels]`, channel by channel.
-pub fn add_pixels(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
-    struct Add<'a> {
-        pixels: &'a [f32],
-        sums: &'a mut [f32],
-    }
-    impl WithSimd for Add<'_> {
-        type Output = ();
-
-        #[inline(always)]
-        fn with_simd<S: Simd>(self, simd: S) {
-            let channels = self.sums.len();
-            for (index, sums) in self.sums.chunks_mut(S::F32_LANES).enumerate() {
-                let mut sum = load(simd, sums);
-                for pixel in self.pixels.chunks_exact(channels) {
-                    let values = &pixel[index * S::F32_LANES..][..sums.len()];
-                    sum = simd.add_f32s(sum, load(simd, values));
-                }
-                store(simd, sum, sums);
-            }
-        }
-    }
-    dispatch(arch, Add { pixels, sums });
-}
-
-/// `len` numbers of a buffer, whatever they are.
-pub fn room<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        // Zeros that nobody has written yet, while a longer old buffer would have to be copied.
-        *buffer = vec![T::default(); len];
-    }
-    &mut buffer[..len]
-}
-
-/// The same from the beginning of a cache line on: vectors that lie across two cost twice.
-pub fn aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    const LINE: usize = 64;
-    let begin = room(buffer, len + LINE / size_of::<f32>()).as_ptr().align_offset(LINE);
-    &mut buffer[begin..begin + len]
-}
-
-/// Every kind of vectors that this isa has, and what it has itself.
+/// Every instruction set that this machine can run, with and without bf16.
 #[cfg(test)]
-pub fn all() -> Vec<Isa> {
-    let mut all = vec![Arch::Scalar, Arch::new()];
+pub fn every_isa() -> Vec<Isa> {
     #[cfg(target_arch = "x86_64")]
-    all.extend(pulp::x86::V3::try_new().map(Arch::V3));
-    let exact = all.into_iter().map(|arch| Isa { arch, pairs: None });
+    let avx2 = pulp::x86::V3::try_new().map(Arch::V3);
+    #[cfg(not(target_arch = "x86_64"))]
+    let avx2 = None;
+    let archs = [Arch::Scalar, Arch::new()].into_iter().chain(avx2);
+    let exact = archs.map(|arch| Isa { arch, bf16: None });
     exact.chain([Isa::detect()]).collect()
 }

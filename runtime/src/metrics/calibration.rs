@@ -1,4 +1,4 @@
-//! Whether probabilities mean what they say.
+//! Calibration metrics: expected calibration error, and reliability bands per genre.
 
 /// Bins of [`expected_calibration_error`].
 const BINS: usize = 15;

@@ -1,4 +1,5 @@
-//! Every poster judged once, and from that the averages for any weighting of the posters.
+//! Decisions, per-poster metrics and rankings computed once, from which averages follow for any weights of the posters
+//! (bootstrap resamples).
 
 use super::evaluate::{Predictions, ratio};
 use super::ranking::{self, Ranking};

@@ -1,4 +1,6 @@
-//! Posters from the highest score to the lowest, and what each place to cut the ranking gives.
+//! Ranking metrics: average precision, ROC AUC and recall at a precision, from one sort of the scores.
+//!
+//! Posters are sorted from the highest score to the lowest; every distinct score is a cut with its true positives.
 
 use super::evaluate::{Predictions, ratio};
 

@@ -109,13 +109,13 @@ impl Evaluation {
                 100.0 * unknown as f64 / labels as f64,
             );
         }
-        let judged: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
+        let tested: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
         let unreliable: Vec<&str> =
-            judged.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
+            tested.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
         notes += &format!(
             "Frequencies lie within the 95 % band around their probabilities for {} of {} genres{}{}.\n",
-            judged.len() - unreliable.len(),
-            judged.len(),
+            tested.len() - unreliable.len(),
+            tested.len(),
             if unreliable.is_empty() { "" } else { "; not for " },
             unreliable.join(", "),
         );

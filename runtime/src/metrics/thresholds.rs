@@ -28,7 +28,7 @@ const RECALL: f64 = 0.8;
 const UNIFORM_PRECISION: f64 = 0.60;
 
 /// The four operating points, chosen on the posters in `predictions`, which should be neither those the model was trained
-/// on nor those it will be judged on:
+/// on nor those it will be tested on:
 ///
 /// * `balanced`: per genre the threshold of best expected F1, if every probability is right (Ye, Chai, Lee and Chieu,
 ///   Optimizing F-measures: a tale of two approaches, ICML 2012): the search for the best F1 of the labels themselves

@@ -1,4 +1,4 @@
-//! The card: what a model file says of itself.
+//! The model card: genres, input, operating points, training and metrics, in the metadata of the ONNX file.
 //!
 //! It lives in the ONNX file's own `metadata_props` (a list of keys and texts, see `ModelProto` in the
 //! [ONNX specification](https://github.com/onnx/onnx/blob/main/docs/IR.md#optional-metadata)), one key for each field of
@@ -19,7 +19,7 @@ use crate::preprocess::InputSpec;
 /// Value of the key `format`: tells a card of this project, and the version of its layout.
 pub const FORMAT: &str = "poster-genres/1";
 
-/// What a model file says of itself.
+/// The model card of a model file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
     /// Short name of the model.
@@ -45,12 +45,73 @@ pub struct Training {
     pub architecture: String,
     /// The sets of posters it learned from, with their number.
     pub data: BTreeMap<String, usize>,
-    /// Every setting of the run.
-    pub settings: serde_json::Value,
+    /// Every setting of the run, and of those it started from.
+    pub settings: Settings,
+}
+
+/// The settings of a training run: a JSON object whose keys are those of `train`'s configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Settings(serde_json::Value);
+
+/// Key of the training that a run's initial weights come from.
+const STARTED_FROM: &str = "started_from";
+
+impl Settings {
+    /// The settings of a run, from a value that serialises to a JSON object.
+    ///
+    /// # Panics
+    /// If JSON cannot hold the value, as a map whose keys are not strings.
+    pub fn new(settings: &impl Serialize) -> Self {
+        Self(serde_json::to_value(settings).expect("settings are strings, numbers, lists and objects"))
+    }
+
+    /// Key and value of every setting of this run alone, nested keys joined by a dot, in the order of the file. Settings
+    /// that are null or an empty list are left out.
+    ///
+    /// ```
+    /// use runtime::model::card::Settings;
+    ///
+    /// let json = r#"{"seed": 1, "schedule": {"epochs": 6}, "teachers": [], "started_from": null}"#;
+    /// let settings: Settings = serde_json::from_str(json)?;
+    /// assert_eq!(settings.entries(), [("seed".into(), "1".into()), ("schedule.epochs".into(), "6".into())]);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub fn entries(&self) -> Vec<(String, String)> {
+        let mut entries = Vec::new();
+        for (key, value) in self.0.as_object().into_iter().flatten().filter(|(key, _)| *key != STARTED_FROM) {
+            flatten(key, value, &mut entries);
+        }
+        entries
+    }
+
+    /// The training that the run's initial weights come from, if they come from a model of this project.
+    pub fn started_from(&self) -> Option<Training> {
+        Training::deserialize(self.0.get(STARTED_FROM)?).ok()
+    }
+}
+
+fn flatten(key: &str, value: &serde_json::Value, entries: &mut Vec<(String, String)>) {
+    use serde_json::Value::{Array, Null, Object, String};
+    let text = match value {
+        Null => return,
+        Array(list) if list.is_empty() => return,
+        Object(object) => {
+            return object.iter().for_each(|(own, value)| flatten(&format!("{key}.{own}"), value, entries));
+        }
+        Array(list) => {
+            let texts = list.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_string));
+            texts.collect::<Vec<_>>().join(", ")
+        }
+        String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    entries.push((key.to_string(), text));
 }
 
 /// Why a model file's card cannot be used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CardError {
     /// The file has no card.
     #[error(

@@ -1,4 +1,4 @@
-//! Other views of the same poster, so that a network cannot learn posters by heart.
+//! Data augmentation: random resized crop, horizontal flip, color jitter, random erasing, mixup and CutMix.
 
 use std::ops::Range;
 
@@ -7,40 +7,45 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// How a poster may be changed before it is learned from.
+/// Which augmentations are applied to training posters, and how strongly.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
-    /// Whether half of the posters are mirrored.
+    /// Whether a poster is flipped horizontally with a probability of 0.5.
     pub flip: bool,
-    /// The part of the width and of the height that may be cut off, 0 to 1; what is left is stretched to the input's
-    /// size ("random resized crop" of a narrow range: a poster's composition is part of its genre).
-    pub crop: f64,
-    /// How much brightness, contrast and saturation may change, each as a part of what it was, 0 to 1.
-    pub colour: f64,
-    /// The part of the posters of which a rectangle, up to a quarter of their area, turns grey (Zhong et al., "Random
-    /// erasing data augmentation", 2020).
-    pub erase: f64,
-    /// How two posters become one.
+    /// Random resized crop: the largest fraction of the width, and independently of the height, that is cut off, 0 to
+    /// 1 (1 excluded). The crop is resized to the input's size. Its range is narrow, because a poster's composition
+    /// is part of its genre.
+    #[serde(alias = "crop")]
+    pub random_resized_crop: f64,
+    /// Color jitter: the largest relative change of brightness, contrast and saturation, 0 to 1.
+    #[serde(alias = "colour")]
+    pub color_jitter: f64,
+    /// Random erasing: the probability that a rectangle of up to a quarter of the area becomes grey, 0 to 1 (Zhong et
+    /// al., "Random erasing data augmentation", 2020).
+    #[serde(alias = "erase")]
+    pub random_erasing: f64,
+    /// How two posters are mixed.
     pub mix: Mix,
 }
 
-/// How two posters, and their labels, become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// How two posters, and their labels, are mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mix {
     /// Not at all.
     None,
-    /// One shines through the other (Zhang et al., "mixup: beyond empirical risk minimization", 2018).
+    /// mixup: the weighted mean of both images (Zhang et al., "mixup: beyond empirical risk minimization", 2018).
     Mixup,
-    /// A rectangle of one covers the other (Yun et al., "CutMix", 2019).
+    /// CutMix: a rectangle of one image replaces that of the other (Yun et al., "CutMix: regularization strategy to
+    /// train strong classifiers with localizable features", 2019).
     Cutmix,
 }
 
-/// The rectangle that a picture of this size loses, as rows and columns: of any place, and of a side ratio up to 2.
+/// A random rectangle, as rows and columns, that covers the fraction `area` of an image, with a side ratio of up to 2.
 fn rectangle(area: f64, [width, height]: [usize; 2], rng: &mut impl Rng) -> [Range<usize>; 2] {
     let ratio = 2.0_f64.powf(rng.random::<f64>() * 2.0 - 1.0).sqrt();
-    let mut side = |length: usize, part: f64| {
-        let kept = ((length as f64 * part).round() as usize).clamp(1, length);
+    let mut side = |length: usize, fraction: f64| {
+        let kept = ((length as f64 * fraction).round() as usize).clamp(1, length);
         let start = rng.random_range(0..=length - kept);
         start..start + kept
     };
@@ -48,7 +53,8 @@ fn rectangle(area: f64, [width, height]: [usize; 2], rng: &mut impl Rng) -> [Ran
 }
 
 impl Mix {
-    /// Mixes `other` into `view`, both `[height, width, 3]`, and returns the part that is left of `view`, 0.5 to 1.
+    /// Mixes `other` into `view`, both `[height, width, 3]`, and returns the weight that `view` keeps, about 0.5 to
+    /// 1: that of its labels.
     pub fn apply(self, view: &mut [u8], other: &[u8], [width, height]: [usize; 2], rng: &mut impl Rng) -> f32 {
         match self {
             Self::None => 1.0,
@@ -73,19 +79,19 @@ impl Mix {
 }
 
 impl Augmentation {
-    /// A view of a poster, `[height, width, 3]` bytes in, the same shape out.
+    /// A randomly augmented copy of a poster, `[height, width, 3]` as `pixels`; [`Mix`] is not applied.
     ///
     /// # Panics
     /// If `pixels` is not `width * height * 3` long.
     pub fn apply(&self, pixels: &[u8], width: u32, height: u32, rng: &mut impl Rng) -> Vec<u8> {
-        let mut view = self.cropped(pixels, width, height, rng);
+        let mut view = self.random_resized_crop(pixels, width, height, rng);
         if self.flip && rng.random_bool(0.5) {
-            mirror(&mut view, width as usize);
+            flip_horizontally(&mut view, width as usize);
         }
-        if self.colour > 0.0 {
-            self.recolour(&mut view, rng);
+        if self.color_jitter > 0.0 {
+            self.jitter(&mut view, rng);
         }
-        if self.erase > 0.0 && rng.random_bool(self.erase) {
+        if self.random_erasing > 0.0 && rng.random_bool(self.random_erasing) {
             let [rows, columns] = rectangle(0.25 * rng.random::<f64>(), [width as usize, height as usize], rng);
             for row in rows {
                 view[3 * (row * width as usize + columns.start)..3 * (row * width as usize + columns.end)].fill(128);
@@ -94,8 +100,8 @@ impl Augmentation {
         view
     }
 
-    fn recolour(&self, view: &mut [u8], rng: &mut impl Rng) {
-        let mut factor = || (1.0 + self.colour * (rng.random::<f64>() * 2.0 - 1.0)) as f32;
+    fn jitter(&self, view: &mut [u8], rng: &mut impl Rng) {
+        let mut factor = || (1.0 + self.color_jitter * (rng.random::<f64>() * 2.0 - 1.0)) as f32;
         let (brightness, contrast, saturation) = (factor(), factor(), factor());
         for pixel in view.as_chunks_mut::<3>().0 {
             let [r, g, b] = pixel.map(f32::from);
@@ -103,18 +109,18 @@ impl Augmentation {
             let grey = 0.299 * r + 0.587 * g + 0.114 * b;
             *pixel = [r, g, b].map(|value| {
                 let value = (grey + (value - grey) * saturation) * brightness;
-                // A float becomes the nearest byte there is.
+                // The cast saturates.
                 ((value - 128.0) * contrast + 128.0).round() as u8
             });
         }
     }
 
-    fn cropped(&self, pixels: &[u8], width: u32, height: u32, rng: &mut impl Rng) -> Vec<u8> {
-        if self.crop == 0.0 {
+    fn random_resized_crop(&self, pixels: &[u8], width: u32, height: u32, rng: &mut impl Rng) -> Vec<u8> {
+        if self.random_resized_crop == 0.0 {
             return pixels.to_vec();
         }
         let mut side = |length: u32| {
-            let kept = f64::from(length) * (1.0 - self.crop * rng.random::<f64>());
+            let kept = f64::from(length) * (1.0 - self.random_resized_crop * rng.random::<f64>());
             (rng.random::<f64>() * (f64::from(length) - kept), kept)
         };
         let ((left, kept_width), (top, kept_height)) = (side(width), side(height));
@@ -127,13 +133,13 @@ impl Augmentation {
             kept_width,
             kept_height,
         );
-        Resizer::new().resize(&source, &mut target, &options).expect("the crop lies inside the picture");
+        Resizer::new().resize(&source, &mut target, &options).expect("the crop lies inside the image");
         view
     }
 }
 
-/// Mirrors a picture `[height, width, 3]` left to right.
-pub fn mirror(pixels: &mut [u8], width: usize) {
+/// Flips an image `[height, width, 3]` horizontally, in place.
+pub fn flip_horizontally(pixels: &mut [u8], width: usize) {
     for row in pixels.chunks_exact_mut(3 * width) {
         for column in 0..width / 2 {
             for channel in 0..3 {
@@ -149,24 +155,25 @@ mod tests {
     use rand::SeedableRng;
     use rand_pcg::Pcg64;
 
-    const NOTHING: Augmentation = Augmentation { flip: false, crop: 0.0, colour: 0.0, erase: 0.0, mix: Mix::None };
+    const NONE: Augmentation =
+        Augmentation { flip: false, random_resized_crop: 0.0, color_jitter: 0.0, random_erasing: 0.0, mix: Mix::None };
 
     #[test]
-    fn erasing_makes_up_to_a_quarter_grey_and_colours_stay_in_range() {
+    fn random_erasing_covers_up_to_a_quarter_and_color_jitter_stays_in_range() {
         let (width, height) = (24, 36);
         let pixels = vec![200; width * height * 3];
         for seed in 0..50 {
             let rng = &mut Pcg64::seed_from_u64(seed);
-            let erased = Augmentation { erase: 1.0, ..NOTHING }.apply(&pixels, width as u32, height as u32, rng);
+            let erased = Augmentation { random_erasing: 1.0, ..NONE }.apply(&pixels, width as u32, height as u32, rng);
             let grey = erased.iter().filter(|value| **value == 128).count();
             assert!(grey > 0 && grey <= pixels.len() * 3 / 10, "{grey} of {}", pixels.len());
-            let recoloured = Augmentation { colour: 0.3, ..NOTHING }.apply(&pixels, width as u32, height as u32, rng);
-            assert!(recoloured.iter().all(|value| *value >= 100), "{:?}", &recoloured[..3]);
+            let jittered = Augmentation { color_jitter: 0.3, ..NONE }.apply(&pixels, width as u32, height as u32, rng);
+            assert!(jittered.iter().all(|value| *value >= 100), "{:?}", &jittered[..3]);
         }
     }
 
     #[test]
-    fn what_is_left_of_a_poster_is_what_its_label_counts() {
+    fn the_weight_of_the_label_is_the_share_of_the_image_that_is_kept() {
         let (width, height) = (20, 30);
         for seed in 0..50 {
             for mix in [Mix::None, Mix::Mixup, Mix::Cutmix] {
@@ -174,28 +181,28 @@ mod tests {
                 let rng = &mut Pcg64::seed_from_u64(seed);
                 let kept = mix.apply(&mut view, &vec![100; width * height * 3], [width, height], rng);
                 let mean = view.iter().map(|value| f32::from(*value)).sum::<f32>() / view.len() as f32;
-                assert!((mean - (100.0 + 100.0 * kept)).abs() < 0.6, "{mix:?}: {kept} is left, the mean is {mean}");
+                assert!((mean - (100.0 + 100.0 * kept)).abs() < 0.6, "{mix:?}: a weight of {kept}, the mean is {mean}");
                 assert!((0.4..=1.0).contains(&kept), "{mix:?}: {kept}");
             }
         }
     }
 
     #[test]
-    fn mirroring_swaps_pixels_and_twice_is_nothing() {
+    fn flipping_swaps_pixels_and_twice_changes_nothing() {
         let original: Vec<u8> = (0..18).collect();
         let mut pixels = original.clone();
-        mirror(&mut pixels, 3);
+        flip_horizontally(&mut pixels, 3);
         assert_eq!(pixels[..9], [6, 7, 8, 3, 4, 5, 0, 1, 2]);
-        mirror(&mut pixels, 3);
+        flip_horizontally(&mut pixels, 3);
         assert_eq!(pixels, original);
     }
 
     #[test]
-    fn a_view_depends_on_nothing_but_the_seed_and_stays_close() {
+    fn a_crop_follows_from_the_seed_and_moves_values_by_at_most_its_width() {
         let (width, height) = (24, 36);
         let pixels: Vec<u8> =
             (0..width * height).flat_map(|i| [(i % width * 10) as u8, (i / width * 7) as u8, 9]).collect();
-        let augmentation = Augmentation { crop: 0.2, ..NOTHING };
+        let augmentation = Augmentation { random_resized_crop: 0.2, ..NONE };
         let view = |seed| augmentation.apply(&pixels, width, height, &mut Pcg64::seed_from_u64(seed));
         assert_eq!(view(1), view(1));
         assert_ne!(view(1), view(2));
@@ -203,6 +210,6 @@ mod tests {
         for (value, original) in view(3).iter().zip(&pixels) {
             assert!(value.abs_diff(*original) <= 52, "{value} for {original}");
         }
-        assert_eq!(NOTHING.apply(&pixels, width, height, &mut Pcg64::seed_from_u64(1)), pixels);
+        assert_eq!(NONE.apply(&pixels, width, height, &mut Pcg64::seed_from_u64(1)), pixels);
     }
 }

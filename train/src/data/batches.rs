@@ -1,6 +1,9 @@
-//! Batches prepared ahead of the training loop by worker threads.
+//! The data loader: worker threads prepare batches ahead of the training loop.
 //!
-//! The order of posters, and the view of each, follow from a seed alone: the number of workers changes nothing.
+//! The order of posters and the augmentation of each follow from a seed alone, whatever the number of workers: each
+//! worker has a channel of its own, and the loop reads these in turn. burn's `MultiThreadDataLoader` sends the
+//! batches of all workers through one channel, so that their order depends on timing, and a training could not be
+//! repeated.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -18,28 +21,28 @@ use super::PosterSet;
 use super::augment::{Augmentation, Mix};
 use super::features::Features;
 
-/// Batches that each worker holds ready.
+/// Batches that each worker prepares ahead.
 const AHEAD: usize = 2;
 
-/// Posters and labels for one step.
+/// Inputs and labels of the `N` posters of one step.
 pub struct Batch {
-    /// The number of posters.
+    /// The number of posters, `N`.
     pub len: usize,
-    /// Inputs, `[N, 3, height, width]`, or, where the pass has them, features, `[N, length]`.
+    /// Normalised pixels, `[N, 3, height, width]`, or features, `[N, length]`, as the loader's [`Source`] says.
     pub inputs: Vec<f32>,
-    /// 1 for yes, 0 for no and unknown, `[N, G]`; in between where posters are mixed.
+    /// 1 for yes, 0 for no and unknown, `[N, G]`; values in between where [`Mix`] mixes posters.
     pub targets: Vec<f32>,
-    /// What each target counts: 1 where the label is known, 0 where it is not, `[N, G]`.
+    /// The weight of each target: 1 where the label is known, 0 where it is not, `[N, G]`.
     pub mask: Vec<f32>,
-    /// What each of the set's groups counts: 1 where at least one of its members holds, `[N, groups]`.
+    /// The weight of each of the dataset's groups: 1 where the poster has at least one of its genres, `[N, groups]`.
     pub groups: Vec<f32>,
-    /// A teacher's probabilities, `[N, G]`, if there is one.
+    /// The teacher's probabilities, `[N, G]`, if there is a teacher.
     pub teacher: Option<Vec<f32>>,
 }
 
 impl Batch {
-    /// Adds a row of labels: the mean of some posters' labels, as far as they are known, with these weights.
-    fn labels(&mut self, set: &PosterSet, parts: &[(usize, f32)], teacher: Option<&Vec<f32>>) {
+    /// Adds a row of labels: the weighted mean of the known labels of `(poster, weight)` pairs, whose weights sum to 1.
+    fn push_labels(&mut self, set: &PosterSet, parts: &[(usize, f32)], teacher: Option<&Vec<f32>>) {
         for genre in 0..set.genres.len() {
             let (mut yes, mut known) = (0.0, 0.0);
             for (poster, weight) in parts {
@@ -63,88 +66,105 @@ impl Batch {
     }
 }
 
-/// What a pass over a set looks like.
+/// How the loader prepares the batches of one epoch.
 #[derive(Clone)]
-pub struct Pass {
+pub struct LoaderConfig {
     /// The network's input.
     pub input: InputSpec,
-    /// Posters a batch.
+    /// Posters per batch.
     pub batch_size: usize,
-    /// What makes it a pass for training; without it posters come as they are, in order.
-    pub training: Option<Training>,
-    /// What the frozen part of the trunk makes of the posters, instead of them.
-    pub features: Option<Arc<Features>>,
-    /// Threads that prepare batches.
+    /// Order and augmentation for training; without it every poster comes once, in order and unchanged.
+    pub sampling: Option<TrainSampling>,
+    /// The kind of inputs.
+    pub source: Source,
+    /// Worker threads.
     pub workers: usize,
 }
 
-/// How a pass for training differs from one that only looks.
+/// Where the inputs of a batch come from.
 #[derive(Clone)]
-pub struct Training {
-    /// Changes to each poster.
+pub enum Source {
+    /// The pixels of the [`PosterSet`].
+    Pixels,
+    /// Cached features of a frozen backbone; a view of each poster is drawn at random.
+    Features(Arc<Features>),
+}
+
+/// Order and augmentation of training posters.
+#[derive(Clone)]
+pub struct TrainSampling {
+    /// Data augmentation of each poster.
     pub augmentation: Augmentation,
-    /// A poster comes as many times more often as its rarest genre is rarer than all posters, to this power; 0 is every
-    /// poster once.
-    pub sampling: f64,
-    /// A teacher's probabilities of each poster, `[N, G]`.
+    /// Exponent of class-balanced sampling: a poster is drawn with a weight of (`N` / support of its rarest genre) to
+    /// this power; 0 draws every poster once an epoch.
+    pub class_balance: f64,
+    /// The teacher's probabilities for each poster, `[N, G]`.
     pub teacher: Option<Arc<Vec<f32>>>,
-    /// Seed of the order and of the changes.
+    /// Seed of order and augmentation.
     pub seed: u64,
 }
 
-/// The batches of one pass over a set, in order.
+impl TrainSampling {
+    /// The random generator for a poster of an epoch.
+    fn rng(&self, poster: usize) -> Pcg64 {
+        Pcg64::seed_from_u64(self.seed ^ (poster as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+}
+
+/// The batches of one epoch, in order.
 pub struct Batches {
+    /// One for each worker; worker `w` prepares the batches `w`, `w + workers`, ...
     channels: Vec<Receiver<Batch>>,
     next: usize,
-    count: usize,
+    total: usize,
     waited: Duration,
 }
 
 impl Batches {
-    /// Starts to prepare batches, every poster once and in order, as changed for training as the pass says.
-    pub fn in_order(set: &Arc<PosterSet>, pass: &Pass) -> Self {
-        Self::of((0..set.len()).collect(), set.len().div_ceil(pass.batch_size), set, pass)
+    /// Starts to prepare batches of every poster once, in order, the last batch being a partial one where need be.
+    pub fn in_order(set: &Arc<PosterSet>, loader: &LoaderConfig) -> Self {
+        Self::start((0..set.len()).collect(), set.len().div_ceil(loader.batch_size), set, loader)
     }
 
-    /// Starts to prepare batches. For training, a last batch that is not full is left out: batch normalisation
-    /// over very few posters would harm. A set smaller than one batch is one batch.
-    pub fn new(set: &Arc<PosterSet>, pass: &Pass) -> Self {
-        let mut order: Vec<usize> = (0..set.len()).collect();
-        let mut count = order.len().div_ceil(pass.batch_size);
-        if let Some(training) = &pass.training {
-            let rng = &mut Pcg64::seed_from_u64(training.seed);
-            if training.sampling > 0.0 {
-                order = rarer_more_often(set, training.sampling, rng);
-            } else {
-                order.shuffle(rng);
-            }
-            count = (order.len() / pass.batch_size).max(1);
-        }
-        Self::of(order, count, set, pass)
+    /// Starts to prepare batches, in order or in the random order of a [`TrainSampling`]. For training, a partial
+    /// last batch is left out, because the statistics of batch normalisation over very few posters are poor. A
+    /// dataset smaller than one batch is one batch.
+    pub fn new(set: &Arc<PosterSet>, loader: &LoaderConfig) -> Self {
+        let Some(sampling) = &loader.sampling else { return Self::in_order(set, loader) };
+        let rng = &mut Pcg64::seed_from_u64(sampling.seed);
+        let order = if sampling.class_balance > 0.0 {
+            class_balanced(set, sampling.class_balance, rng)
+        } else {
+            let mut order: Vec<usize> = (0..set.len()).collect();
+            order.shuffle(rng);
+            order
+        };
+        let total = (order.len() / loader.batch_size).max(1);
+        Self::start(order, total, set, loader)
     }
 
-    fn of(order: Vec<usize>, count: usize, set: &Arc<PosterSet>, pass: &Pass) -> Self {
+    fn start(order: Vec<usize>, total: usize, set: &Arc<PosterSet>, loader: &LoaderConfig) -> Self {
         let order = Arc::new(order);
-        let workers = pass.workers.clamp(1, count.max(1));
+        let workers = loader.workers.clamp(1, total.max(1));
         let channels = (0..workers).map(|worker| {
             let (sender, receiver) = sync_channel(AHEAD);
-            let (set, order, pass) = (set.clone(), order.clone(), pass.clone());
+            let (set, order, loader) = (set.clone(), order.clone(), loader.clone());
             thread::spawn(move || {
-                for chunk in order.chunks(pass.batch_size).take(count).skip(worker).step_by(workers) {
-                    // The loop may have been interrupted; then nobody receives and the work is over.
-                    if sender.send(prepare(&set, chunk, &pass)).is_err() {
+                for chunk in order.chunks(loader.batch_size).take(total).skip(worker).step_by(workers) {
+                    // An error means that the receiver is gone: the training loop was interrupted.
+                    if sender.send(prepare(&set, chunk, &loader)).is_err() {
                         break;
                     }
                 }
             });
             receiver
         });
-        Self { channels: channels.collect(), next: 0, count, waited: Duration::ZERO }
+        Self { channels: channels.collect(), next: 0, total, waited: Duration::ZERO }
     }
 
-    /// The number of batches of the whole pass.
+    /// The number of batches of the whole epoch.
     pub fn total(&self) -> usize {
-        self.count
+        self.total
     }
 
     /// The time that the caller has waited for batches so far.
@@ -157,7 +177,7 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if self.next == self.count {
+        if self.next == self.total {
             return None;
         }
         let start = Instant::now();
@@ -168,10 +188,11 @@ impl Iterator for Batches {
     }
 }
 
-/// As many posters as the set has, drawn with replacement, those of rare genres more often (class-aware sampling: Shen et
-/// al., "Relay backpropagation for effective learning of deep convolutional neural networks", 2016).
-fn rarer_more_often(set: &PosterSet, power: f64, rng: &mut Pcg64) -> Vec<usize> {
-    let support = set.manifest().support();
+/// Class-balanced sampling: `N` posters drawn with replacement, those of rare genres more often ("class-aware
+/// sampling" of Shen et al., "Relay backpropagation for effective learning of deep convolutional neural networks",
+/// 2016, with an exponent).
+fn class_balanced(set: &PosterSet, power: f64, rng: &mut Pcg64) -> Vec<usize> {
+    let support = set.dataset().support();
     let weight = |poster: &LabelledPoster| {
         let genres = poster.labels.iter().zip(&support).filter(|(label, _)| **label == Some(true));
         let rarest = genres.map(|(_, support)| *support).min().unwrap_or(set.len());
@@ -181,50 +202,55 @@ fn rarer_more_often(set: &PosterSet, power: f64, rng: &mut Pcg64) -> Vec<usize> 
     (0..set.len()).map(|_| weights.sample(rng)).collect()
 }
 
-fn prepare(set: &PosterSet, posters: &[usize], pass: &Pass) -> Batch {
-    let (input, genres) = (&pass.input, set.genres.len());
+/// The batch of the posters with these indices.
+fn prepare(set: &PosterSet, posters: &[usize], loader: &LoaderConfig) -> Batch {
+    let genres = set.genres.len();
+    let teacher = loader.sampling.as_ref().and_then(|sampling| sampling.teacher.as_deref());
     let mut batch = Batch {
         len: posters.len(),
         inputs: Vec::new(),
         targets: Vec::with_capacity(posters.len() * genres),
         mask: Vec::with_capacity(posters.len() * genres),
         groups: Vec::with_capacity(posters.len() * set.groups.len()),
-        teacher: pass.training.as_ref().and_then(|training| training.teacher.as_ref()).map(|_| Vec::new()),
+        teacher: teacher.map(|_| Vec::new()),
     };
-    if let Some(features) = &pass.features {
-        for &poster in posters {
-            let seed = pass.training.as_ref().map_or(0, |training| training.seed);
-            let view = Pcg64::seed_from_u64(seed ^ (poster as u64 + 1)).random_range(0..features.views());
-            batch.inputs.extend(features.get(poster, view));
-            batch.labels(
-                set,
-                &[(poster, 1.0)],
-                pass.training.as_ref().and_then(|training| training.teacher.as_deref()),
-            );
+    match &loader.source {
+        Source::Pixels => push_pixels(&mut batch, set, posters, loader),
+        Source::Features(features) => {
+            let seed = loader.sampling.as_ref().map_or(0, |sampling| sampling.seed);
+            for &poster in posters {
+                let view = Pcg64::seed_from_u64(seed ^ (poster as u64 + 1)).random_range(0..features.views());
+                batch.inputs.extend(features.get(poster, view));
+                batch.push_labels(set, &[(poster, 1.0)], teacher);
+            }
         }
-        return batch;
     }
-    let mut inputs = vec![0.0; posters.len() * input.len()];
-    for ((position, &poster), planes) in posters.iter().enumerate().zip(inputs.chunks_exact_mut(input.len())) {
-        let Some(training) = &pass.training else {
-            preprocess::normalise(set.pixels.get(poster), input, planes);
-            batch.labels(set, &[(poster, 1.0)], None);
+    batch
+}
+
+/// Adds the normalised pixels, augmented for training, and the labels of each poster.
+fn push_pixels(batch: &mut Batch, set: &PosterSet, posters: &[usize], loader: &LoaderConfig) {
+    let input = &loader.input;
+    let (width, height) = (input.width, input.height);
+    batch.inputs = vec![0.0; posters.len() * input.len()];
+    for (position, &poster) in posters.iter().enumerate() {
+        let planes = position * input.len()..(position + 1) * input.len();
+        let Some(sampling) = &loader.sampling else {
+            preprocess::normalise(set.pixels.get(poster), input, &mut batch.inputs[planes]);
+            batch.push_labels(set, &[(poster, 1.0)], None);
             continue;
         };
-        let rng = &mut Pcg64::seed_from_u64(training.seed ^ (poster as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let augmentation = training.augmentation;
-        let (width, height) = (input.width, input.height);
+        let rng = &mut sampling.rng(poster);
+        let augmentation = sampling.augmentation;
         let mut view = augmentation.apply(set.pixels.get(poster), width, height, rng);
-        // A poster's partner is the next one of its batch, in a view of its own.
+        // Mixup and CutMix pair each poster with the next one of the batch, augmented separately.
         let partner = posters[(position + 1) % posters.len()];
         let mut kept = 1.0;
         if augmentation.mix != Mix::None {
             let other = augmentation.apply(set.pixels.get(partner), width, height, rng);
             kept = augmentation.mix.apply(&mut view, &other, [width as usize, height as usize], rng);
         }
-        preprocess::normalise(&view, input, planes);
-        batch.labels(set, &[(poster, kept), (partner, 1.0 - kept)], training.teacher.as_deref());
+        preprocess::normalise(&view, input, &mut batch.inputs[planes]);
+        batch.push_labels(set, &[(poster, kept), (partner, 1.0 - kept)], sampling.teacher.as_deref());
     }
-    batch.inputs = inputs;
-    batch
 }

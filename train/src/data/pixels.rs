@@ -1,14 +1,15 @@
-//! Decoded posters in a memory-mapped file, so that a poster is decoded once and not once an epoch.
+//! Pixel cache: decoded and resized posters in a memory-mapped file, so that each is decoded once instead of once an
+//! epoch.
 //!
-//! The cache's name is a hash of every picture's content and of the input's size: another set, another picture or
-//! another size is another file, and a file never goes stale. It holds `[N, height, width, 3]` bytes, then `N` bytes that
-//! say whether the poster could be decoded.
+//! The file's name is a hash of every image file's content and of the input's size: another dataset, a changed image
+//! or another size has another file, so that a cache file is never stale. It holds `[N, height, width, 3]` bytes,
+//! then `N` bytes, 1 for a poster that could be decoded and 0 for one that could not.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use indicatif::ParallelProgressIterator;
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -16,45 +17,50 @@ use runtime::dataset::LabelledPoster;
 use runtime::preprocess::{self, InputSpec};
 use sha2::{Digest, Sha256};
 
-use crate::commands::progress_bar;
+use crate::files::{map_cache, write_cache};
+use crate::progress::progress_bar;
 
-/// Raises with every change of preprocessing or of the file's layout.
+/// Must change with every change of the preprocessing or of the file's layout.
 const VERSION: &str = "pixels 3";
 
-/// Posters decoded at a time: bounds memory.
+/// Posters decoded at a time, which bounds the memory.
 const CHUNK: usize = 512;
 
 /// Pixels of many posters, all of one size.
 pub struct Pixels {
     map: Mmap,
     poster_len: usize,
-    places: Vec<usize>,
+    /// The cache file's index of each poster that could be decoded.
+    indices: Vec<usize>,
 }
 
 impl Pixels {
     /// The pixels of a poster, `[height, width, 3]`.
+    ///
+    /// # Panics
+    /// If there are no more than `index` posters.
     pub fn get(&self, index: usize) -> &[u8] {
-        let start = self.places[index] * self.poster_len;
+        let start = self.indices[index] * self.poster_len;
         &self.map[start..start + self.poster_len]
     }
 }
 
-/// What [`load`] found.
+/// Posters with their pixels, as [`load`] returns them.
 pub struct PixelCache {
     /// Pixels of the readable posters.
     pub pixels: Pixels,
-    /// The readable posters.
+    /// The readable posters, in the order given.
     pub posters: Vec<LabelledPoster>,
-    /// Why the others are not.
+    /// An error message for each of the others.
     pub unreadable: Vec<String>,
-    /// Hash of contents and settings.
+    /// Hash of the files' contents and the input's size.
     pub key: String,
 }
 
-/// Maps the cache of these posters, and makes it first where there is none yet.
+/// Maps the cache file of these posters from the directory `folder`; makes it first if it does not exist.
 ///
 /// # Errors
-/// If the cache cannot be written or mapped.
+/// If the cache file cannot be written or mapped, or is damaged.
 pub fn load(posters: Vec<LabelledPoster>, input: &InputSpec, folder: &Path) -> Result<PixelCache> {
     let mut unreadable = Vec::new();
     let mut present = Vec::with_capacity(posters.len());
@@ -74,50 +80,71 @@ pub fn load(posters: Vec<LabelledPoster>, input: &InputSpec, folder: &Path) -> R
 
     let path = folder.join(format!("{key}.pixels"));
     if !path.exists() {
-        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
-        write(&present, input, folder, &path)
-            .with_context(|| format!("{}: cannot be written; name another folder with --cache", path.display()))?;
+        write_cache(&path, |file| decode(&present, input, file))?;
     }
-    let file = File::open(&path).with_context(|| format!("{}: cannot be opened", path.display()))?;
-    // SAFETY: the file appeared whole, its name is a hash of what it holds, and nothing in this project changes it.
-    let map = unsafe { Mmap::map(&file) }.with_context(|| format!("{}: cannot be mapped", path.display()))?;
-
     let poster_len = input.len();
+    let map = map_cache(&path, present.len() * (poster_len + 1))?;
+
     let decoded = &map[present.len() * poster_len..];
-    let places: Vec<usize> = (0..present.len()).filter(|&index| decoded[index] == 1).collect();
+    let indices: Vec<usize> = (0..present.len()).filter(|&index| decoded[index] == 1).collect();
     let (mut readable, mut damaged) = (Vec::new(), Vec::new());
     for (index, poster) in present.into_iter().enumerate() {
         if decoded[index] == 1 { readable.push(poster) } else { damaged.push(poster) }
     }
+    // The cache does not keep error messages: decoding fails again in the same way.
     unreadable.extend(
         damaged
             .par_iter()
             .filter_map(|poster| Some(preprocess::open_for(&poster.path, input.size()).err()?.to_string()))
             .collect::<Vec<_>>(),
     );
-    Ok(PixelCache { pixels: Pixels { map, poster_len, places }, posters: readable, unreadable, key })
+    Ok(PixelCache { pixels: Pixels { map, poster_len, indices }, posters: readable, unreadable, key })
 }
 
-fn write(posters: &[LabelledPoster], input: &InputSpec, folder: &Path, path: &Path) -> Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+/// Decodes and resizes posters and writes them in the layout of a cache file.
+fn decode(posters: &[LabelledPoster], input: &InputSpec, file: &mut impl Write) -> Result<()> {
     let bar = progress_bar(posters.len() as u64, "decoding posters");
     let mut decoded = Vec::with_capacity(posters.len());
     for chunk in posters.chunks(CHUNK) {
-        let pictures: Vec<_> = chunk
+        let images: Vec<_> = chunk
             .par_iter()
             .progress_with(bar.clone())
             .map(|poster| {
                 Some(preprocess::open_for(&poster.path, input.size()).ok()?.resize(input.width, input.height))
             })
             .collect();
-        for picture in pictures {
-            decoded.push(u8::from(picture.is_some()));
-            file.write_all(&picture.map_or_else(|| vec![0; input.len()], image::RgbImage::into_raw))?;
+        for image in images {
+            decoded.push(u8::from(image.is_some()));
+            file.write_all(&image.map_or_else(|| vec![0; input.len()], preprocess::Rgb8Image::into_raw))?;
         }
     }
     bar.finish_and_clear();
-    file.write_all(&decoded)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    Ok(file.write_all(&decoded)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::OpenOptions;
+
+    #[test]
+    fn a_truncated_cache_file_is_an_error_that_says_to_delete_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let posters: Vec<LabelledPoster> = [3_u8, 200]
+            .map(|value| {
+                let path = folder.path().join(format!("{value}.png"));
+                image::RgbImage::from_pixel(40, 60, image::Rgb([value; 3])).save(&path).unwrap();
+                LabelledPoster { id: value.to_string(), path, labels: vec![Some(true)], any_of: Vec::new() }
+            })
+            .into();
+        let (input, cache) = (InputSpec::rgb(32, 48), folder.path().join("cache"));
+        let loaded = load(posters.clone(), &input, &cache).unwrap();
+        assert_eq!((loaded.posters.len(), loaded.pixels.get(1)), (2, &[200; 32 * 48 * 3][..]));
+        let path = cache.join(format!("{}.pixels", loaded.key));
+        drop(loaded);
+
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(5000).unwrap();
+        let error = load(posters, &input, &cache).err().unwrap().to_string();
+        assert!(error.ends_with("it has 5000 bytes instead of 9218; delete it, and it is made again"), "{error}");
+    }
 }

@@ -1,16 +1,16 @@
-//! Parts of a data set that resemble one another.
+//! Stratified split of a multi-label dataset.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 use runtime::dataset::LabelledPoster;
 
-/// Deals posters out to parts so that each part has its share of every genre: iterative stratification (Sechidis,
-/// Tsoumakas and Vlahavas, "On the stratification of multi-label data", 2011). The rarest genre is dealt out first, each
-/// poster to the part that lacks it most. Posters of one group stay together.
+/// Assigns posters to parts by iterative stratification, so that each part has its share of every genre (Sechidis,
+/// Tsoumakas and Vlahavas, "On the stratification of multi-label data", 2011): the rarest genre is assigned first,
+/// each poster to the part that needs it most. Posters of one group stay in one part.
 ///
-/// `groups` gives each poster the number of its group, `shares` each part its share of the whole. Returns the number of
-/// each poster's part. The outcome follows from the seed.
+/// `groups`, `[N]`, is the group of each poster, `shares`, `[parts]`, the relative size of each part. Returns the
+/// index of each poster's part, `[N]`. The result follows from the seed.
 ///
 /// # Panics
 /// If there is no part.
@@ -23,7 +23,7 @@ pub fn stratify(posters: &[LabelledPoster], groups: &[usize], shares: &[f64], se
     let mut wanted: Vec<Vec<f64>> = shares
         .iter()
         .map(|share| {
-            // The last column is for posters as such.
+            // The last column counts all posters.
             let counts = (0..=genres).map(|genre| units.iter().map(|unit| unit.counts[genre]).sum::<usize>());
             counts.map(|count| share / total * count as f64).collect()
         })
@@ -32,9 +32,9 @@ pub fn stratify(posters: &[LabelledPoster], groups: &[usize], shares: &[f64], se
     while !units.is_empty() {
         let left = |genre: usize| units.iter().map(|unit| unit.counts[genre]).sum::<usize>();
         let rarest = (0..genres).filter(|&genre| left(genre) > 0).min_by_key(|&genre| left(genre)).unwrap_or(genres);
-        let (now, later) = units.into_iter().partition(|unit: &Unit| unit.counts[rarest] > 0);
-        units = later;
-        for unit in now {
+        let (with_rarest, rest) = units.into_iter().partition(|unit: &Unit| unit.counts[rarest] > 0);
+        units = rest;
+        for unit in with_rarest {
             let needs = |part: &Vec<f64>| (part[rarest], part[genres]);
             let part = (0..shares.len())
                 .max_by(|&a, &b| needs(&wanted[a]).partial_cmp(&needs(&wanted[b])).expect("shares are numbers"))
@@ -50,9 +50,11 @@ pub fn stratify(posters: &[LabelledPoster], groups: &[usize], shares: &[f64], se
     parts
 }
 
-/// Posters that stay together, with the number of those that have each genre, and in the last place of all.
+/// Posters of one group, which stay together.
 struct Unit {
+    /// Indices of the posters.
     posters: Vec<usize>,
+    /// The number of posters of each genre, then of all of them, `[G + 1]`.
     counts: Vec<usize>,
 }
 

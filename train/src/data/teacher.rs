@@ -1,4 +1,4 @@
-//! What trained models say of the posters that a new one learns from.
+//! Knowledge distillation: the teachers' probabilities for the training posters, computed once and cached.
 
 use std::fs;
 use std::io::Write;
@@ -12,19 +12,20 @@ use runtime::dataset::Dataset;
 use runtime::preprocess;
 
 use super::PosterSet;
-use crate::commands::progress_bar;
-use crate::run::write_whole;
+use crate::files::{check_cache_len, write_cache};
+use crate::progress::progress_bar;
 
-/// The mean of several models' probabilities for each poster of a set, `[N, G]`. Each model sees the posters at its own
-/// size. They are kept in `cache`, so that a run taken up again need not ask anew.
+/// The mean of several exported models' probabilities for each poster of a dataset, `[N, G]`, with the columns in the
+/// order of the dataset's genres. Each model gets the posters at its own input size. The directory `cache` keeps the
+/// probabilities of each model.
 ///
 /// # Errors
-/// If a model cannot be used or knows other genres, or the cache cannot be written.
-pub fn probabilities(models: &[PathBuf], set: &PosterSet, cache: &Path) -> Result<Vec<f32>> {
+/// If a model cannot be used or lacks a genre, or the cache cannot be written or is damaged.
+pub fn mean_probabilities(models: &[PathBuf], set: &PosterSet, cache: &Path) -> Result<Vec<f32>> {
     let mut mean = vec![0.0; set.len() * set.genres.len()];
     for path in models {
         let model = OnnxModel::open(path)?;
-        let places: Vec<usize> = set
+        let columns: Vec<usize> = set
             .genres
             .iter()
             .map(|genre| model.card().genres.iter().position(|own| own == genre))
@@ -32,31 +33,31 @@ pub fn probabilities(models: &[PathBuf], set: &PosterSet, cache: &Path) -> Resul
             .with_context(|| {
                 format!("{}: does not know every genre of the posters; name a teacher that does", path.display())
             })?;
-        let found = one(&model, set.manifest(), cache)?;
+        let probabilities = cached_probabilities(&model, set.dataset(), cache)?;
         let genres = model.card().genres.len();
         ensure!(
-            found.len() == set.len() * genres,
+            probabilities.len() == set.len() * genres,
             "{}: sees posters that cannot be read at another size; remove them from the CSV file",
             path.display()
         );
-        for (mean, found) in mean.chunks_exact_mut(places.len()).zip(found.chunks_exact(genres)) {
-            for (mean, place) in mean.iter_mut().zip(&places) {
-                *mean += found[*place] / models.len() as f32;
+        for (mean, row) in mean.chunks_exact_mut(columns.len()).zip(probabilities.chunks_exact(genres)) {
+            for (mean, column) in mean.iter_mut().zip(&columns) {
+                *mean += row[*column] / models.len() as f32;
             }
         }
     }
     Ok(mean)
 }
 
-/// One model's probabilities, `[N, its genres]`.
-fn one(model: &OnnxModel, manifest: Dataset, cache: &Path) -> Result<Vec<f32>> {
+/// One model's probabilities for the posters that can be read at its input size, `[N, genres of the model]`.
+fn cached_probabilities(model: &OnnxModel, dataset: Dataset, cache: &Path) -> Result<Vec<f32>> {
     let input = &model.card().input;
-    let set = PosterSet::load(manifest, input, cache)?;
+    let set = PosterSet::load(dataset, input, cache)?;
     let key = runtime::model::fingerprint(format!("teacher 1 {} {}", model.fingerprint(), set.fingerprint).as_bytes());
     let path = cache.join(format!("{key}.teacher"));
     if !path.exists() {
-        let bar = progress_bar(set.len() as u64, "asking the teacher");
-        let found: Vec<Vec<f32>> = (0..set.len())
+        let bar = progress_bar(set.len() as u64, "computing the teacher's probabilities");
+        let rows: Vec<Vec<f32>> = (0..set.len())
             .into_par_iter()
             .progress_with(bar.clone())
             .map(|index| {
@@ -66,10 +67,10 @@ fn one(model: &OnnxModel, manifest: Dataset, cache: &Path) -> Result<Vec<f32>> {
             })
             .collect::<Result<_, _>>()?;
         bar.finish_and_clear();
-        let bytes: Vec<u8> = found.concat().into_iter().flat_map(f32::to_le_bytes).collect();
-        write_whole(&path, |file| Ok(file.write_all(&bytes)?))
-            .with_context(|| format!("{}: cannot be written; name another folder with --cache", path.display()))?;
+        let bytes: Vec<u8> = rows.concat().into_iter().flat_map(f32::to_le_bytes).collect();
+        write_cache(&path, |file| Ok(file.write_all(&bytes)?))?;
     }
     let bytes = fs::read(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    check_cache_len(&path, bytes.len(), set.len() * model.card().genres.len() * size_of::<f32>())?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }

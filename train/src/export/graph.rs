@@ -1,45 +1,54 @@
-//! A simpler graph than the exporter writes, with the same result.
+//! Rewrites of the exported graph that keep its result: ReLU6 as one node, weights stored as 16-bit floats.
 
 use std::collections::{HashMap, HashSet};
 
 use half::f16;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto::AttributeType};
+use runtime::onnx::{Attribute, Graph, Node, Tensor, attribute_type, data_type};
 
-/// Makes `Relu(x) - Relu(x - c)`, the only way in which burn-onnx can write ReLU6, one `Clip(x, 0, c)`.
-pub(super) fn join_clips(graph: &mut GraphProto) {
-    let makers: HashMap<&str, &NodeProto> =
+/// Fuses `Relu(x) - Relu(x - c)`, the only form in which burn-onnx can export ReLU6, into one `Clip(x, 0, c)`.
+pub(super) fn fuse_relu6(graph: &mut Graph) {
+    let producers: HashMap<&str, &Node> =
         graph.node.iter().flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node))).collect();
     let constants: HashMap<&str, f32> =
         graph.initializer.iter().filter_map(|tensor| Some((tensor.name.as_str(), scalar(tensor)?))).collect();
-    let made_by =
-        |tensor: &String, kind: &str| makers.get(tensor.as_str()).copied().filter(|node| node.op_type == kind);
-    let clip = |node: &NodeProto| -> Option<(String, f32)> {
-        let [low, high] = (node.op_type == "Sub").then_some(node.input.as_slice())? else { return None };
-        let below = made_by(&made_by(high, "Relu")?.input[0], "Sub")?;
-        let source = &made_by(low, "Relu")?.input[0];
-        (below.input[0] == *source).then_some(())?;
-        Some((source.clone(), *constants.get(below.input[1].as_str())?))
+    let produced_by =
+        |value: &String, op: &str| producers.get(value.as_str()).copied().filter(|node| node.op_type == op);
+    // The input and the upper bound of the pattern that ends in `node`.
+    let relu6 = |node: &Node| -> Option<(String, f32)> {
+        if node.op_type != "Sub" {
+            return None;
+        }
+        let [below, above] = node.input.as_slice() else { return None };
+        let x = &produced_by(below, "Relu")?.input[0];
+        let excess = produced_by(&produced_by(above, "Relu")?.input[0], "Sub")?;
+        if excess.input[0] != *x {
+            return None;
+        }
+        Some((x.clone(), *constants.get(excess.input[1].as_str())?))
     };
-    let clips: Vec<_> = graph
+    let found: Vec<(usize, String, f32)> = graph
         .node
         .iter()
         .enumerate()
-        .filter_map(|(place, node)| clip(node).map(|(source, ceiling)| (place, source, ceiling)))
+        .filter_map(|(index, node)| relu6(node).map(|(x, bound)| (index, x, bound)))
         .collect();
 
     let mut bounds: Vec<f32> = Vec::new();
-    for (place, source, ceiling) in clips {
-        bounds.extend([0.0, ceiling].into_iter().filter(|bound| !bounds.contains(bound)).collect::<Vec<_>>());
-        let node = &mut graph.node[place];
+    for (index, x, upper) in found {
+        for bound in [0.0, upper] {
+            if !bounds.contains(&bound) {
+                bounds.push(bound);
+            }
+        }
+        let node = &mut graph.node[index];
         node.op_type = "Clip".into();
-        node.input = vec![source, bound_name(0.0), bound_name(ceiling)];
+        node.input = vec![x, bound_name(0.0), bound_name(upper)];
     }
-    graph.initializer.extend(bounds.into_iter().map(|bound| TensorProto {
+    graph.initializer.extend(bounds.into_iter().map(|bound| Tensor {
         name: bound_name(bound),
-        data_type: DataType::Float as i32,
-        raw_data: bound.to_le_bytes().to_vec(),
-        ..TensorProto::default()
+        data_type: data_type::FLOAT,
+        raw_data: bound.to_le_bytes().to_vec().into(),
+        ..Tensor::default()
     }));
     remove_unused(graph);
 }
@@ -48,23 +57,25 @@ fn bound_name(bound: f32) -> String {
     format!("bound_{bound}")
 }
 
-fn scalar(tensor: &TensorProto) -> Option<f32> {
-    let one = tensor.dims.iter().product::<i64>() == 1 && tensor.data_type == DataType::Float as i32;
+/// The value of a tensor of one 32-bit float.
+fn scalar(tensor: &Tensor) -> Option<f32> {
+    let is_scalar = tensor.dims.iter().product::<i64>() == 1 && tensor.data_type == data_type::FLOAT;
     let [value] = floats(tensor)[..] else { return None };
-    one.then_some(value)
+    is_scalar.then_some(value)
 }
 
-fn floats(tensor: &TensorProto) -> Vec<f32> {
+/// The values of a tensor of 32-bit floats.
+fn floats(tensor: &Tensor) -> Vec<f32> {
     if tensor.raw_data.is_empty() {
         return tensor.float_data.clone();
     }
     tensor.raw_data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-/// Drops nodes and weights that nothing uses any more.
-fn remove_unused(graph: &mut GraphProto) {
+/// Removes nodes and initializers whose values nothing uses.
+fn remove_unused(graph: &mut Graph) {
     let mut used: HashSet<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-    // A node comes after those that it uses.
+    // Nodes are in topological order: a node comes after those whose outputs it reads.
     for node in graph.node.iter().rev() {
         if node.output.iter().any(|output| used.contains(output)) {
             used.extend(node.input.iter().cloned());
@@ -74,29 +85,29 @@ fn remove_unused(graph: &mut GraphProto) {
     graph.initializer.retain(|tensor| used.contains(&tensor.name));
 }
 
-/// Stores tensors of at least `size` weights as 16-bit floats, each behind a `Cast` that gives back 32 bits: half the file,
+/// Stores tensors of at least `min_size` values as 16-bit floats, each followed by a `Cast` to 32 bits: half the file size,
 /// the same arithmetic.
-pub(super) fn halve_weights(graph: &mut GraphProto, size: usize) {
+pub(super) fn store_as_f16(graph: &mut Graph, min_size: usize) {
     let mut casts = Vec::new();
     for tensor in &mut graph.initializer {
-        if tensor.data_type != DataType::Float as i32 || tensor.dims.iter().product::<i64>() < size as i64 {
+        if tensor.data_type != data_type::FLOAT || tensor.dims.iter().product::<i64>() < min_size as i64 {
             continue;
         }
-        let halved = floats(tensor).into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes());
-        (tensor.raw_data, tensor.float_data) = (halved.collect(), Vec::new());
-        tensor.data_type = DataType::Float16 as i32;
-        casts.push(NodeProto {
+        let halves: Vec<u8> = floats(tensor).into_iter().flat_map(|value| f16::from_f32(value).to_le_bytes()).collect();
+        (tensor.raw_data, tensor.float_data) = (halves.into(), Vec::new());
+        tensor.data_type = data_type::FLOAT16;
+        casts.push(Node {
             name: format!("{}.cast", tensor.name),
             op_type: "Cast".into(),
             input: vec![tensor.name.clone()],
             output: vec![format!("{}.f32", tensor.name)],
-            attribute: vec![AttributeProto {
+            attribute: vec![Attribute {
                 name: "to".into(),
-                r#type: AttributeType::Int as i32,
-                i: DataType::Float as i64,
-                ..AttributeProto::default()
+                kind: attribute_type::INT,
+                i: data_type::FLOAT.into(),
+                ..Attribute::default()
             }],
-            ..NodeProto::default()
+            ..Node::default()
         });
     }
     let renamed: HashMap<String, String> =
@@ -107,4 +118,92 @@ pub(super) fn halve_weights(graph: &mut GraphProto, size: usize) {
         }
     }
     graph.node.splice(0..0, casts);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::onnx::Value;
+
+    fn node(op: &str, input: &[&str], output: &str) -> Node {
+        Node {
+            op_type: op.into(),
+            input: input.iter().map(ToString::to_string).collect(),
+            output: vec![output.into()],
+            ..Node::default()
+        }
+    }
+
+    fn tensor(name: &str, dims: &[i64], values: &[f32]) -> Tensor {
+        Tensor {
+            name: name.into(),
+            dims: dims.to_vec(),
+            data_type: data_type::FLOAT,
+            raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
+            ..Tensor::default()
+        }
+    }
+
+    /// `y = Relu(x) - Relu(x - 6)`.
+    fn relu6_graph() -> Graph {
+        Graph {
+            node: vec![
+                node("Relu", &["x"], "below"),
+                node("Sub", &["x", "six"], "excess"),
+                node("Relu", &["excess"], "above"),
+                node("Sub", &["below", "above"], "y"),
+            ],
+            initializer: vec![tensor("six", &[1], &[6.0])],
+            output: vec![Value { name: "y".into(), ..Value::default() }],
+            ..Graph::default()
+        }
+    }
+
+    #[test]
+    fn relu6_becomes_one_clip() {
+        let mut graph = relu6_graph();
+        fuse_relu6(&mut graph);
+        assert_eq!(graph.node, [node("Clip", &["x", "bound_0", "bound_6"], "y")]);
+        let bounds: Vec<_> = graph.initializer.iter().map(|bound| (bound.name.as_str(), floats(bound))).collect();
+        assert_eq!(bounds, [("bound_0", vec![0.0]), ("bound_6", vec![6.0])]);
+        assert!(graph.initializer.iter().all(|bound| bound.dims.is_empty()), "bounds of Clip are scalars");
+    }
+
+    #[test]
+    fn other_subtractions_stay() {
+        let cases: [(&str, fn(&mut Graph)); 5] = [
+            ("the bound is no constant", |graph| graph.initializer.clear()),
+            ("the bound is a vector", |graph| graph.initializer[0] = tensor("six", &[2], &[6.0, 6.0])),
+            ("another value is subtracted from", |graph| graph.node[1].input[0] = "z".into()),
+            ("another activation", |graph| graph.node[2].op_type = "Tanh".into()),
+            ("a sum", |graph| graph.node[3].op_type = "Add".into()),
+        ];
+        for (what, change) in cases {
+            let mut graph = relu6_graph();
+            change(&mut graph);
+            let before = graph.clone();
+            fuse_relu6(&mut graph);
+            assert_eq!(graph, before, "{what}");
+        }
+    }
+
+    #[test]
+    fn large_tensors_are_stored_as_16_bit_floats() {
+        let mut graph = Graph {
+            node: vec![node("Gemm", &["x", "weight", "bias"], "y")],
+            initializer: vec![tensor("weight", &[2, 2], &[0.5, -3.0, 1.0, 0.1]), tensor("bias", &[2], &[0.5, -3.0])],
+            ..Graph::default()
+        };
+        store_as_f16(&mut graph, 4);
+        let cast = &graph.node[0];
+        assert_eq!((cast.op_type.as_str(), cast.name.as_str()), ("Cast", "weight.cast"));
+        assert_eq!((&cast.input[..], &cast.output[..]), (&["weight".to_string()][..], &["weight.f32".to_string()][..]));
+        assert_eq!((cast.attribute[0].name.as_str(), cast.attribute[0].i), ("to", 1));
+        assert_eq!(graph.node[1..], [node("Gemm", &["x", "weight.f32", "bias"], "y")]);
+        let [weight, bias] = &graph.initializer[..] else { panic!("there are two tensors") };
+        assert_eq!((weight.data_type, weight.dims.as_slice()), (data_type::FLOAT16, &[2, 2][..]));
+        let halves = [0.5, -3.0, 1.0, 0.1].map(|value| f16::from_f32(value).to_le_bytes()).concat();
+        assert_eq!(weight.raw_data, halves);
+        assert_eq!(*bias, tensor("bias", &[2], &[0.5, -3.0]));
+    }
 }

@@ -1,15 +1,18 @@
-//! Names for people in the exported graph.
+//! Readable names in the exported graph: those of the module tree.
 
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail};
-use tract_onnx::pb::GraphProto;
+use runtime::onnx::Graph;
 
-/// Gives tensors and nodes names for people: `poster`, `probabilities`, and in between those of the module tree, such as
-/// `stages.0.conv.weight`.
-pub(super) fn rename(graph: &mut GraphProto) -> Result<()> {
+/// Names input and output `poster` and `probabilities`, weights after their path in the module tree, such as
+/// `stages.0.conv.weight`, and nodes and the values between them after the module of their weights.
+///
+/// # Errors
+/// If the graph does not have one input and one output.
+pub(super) fn rename(graph: &mut Graph) -> Result<()> {
     graph.name = "poster-genres".into();
-    // Tools infer the shapes in between; under new names the old list would say nothing.
+    // The list refers to values by their old names; tools infer the shapes anyway.
     graph.value_info.clear();
     let [input] = graph.input.as_mut_slice() else { bail!("the graph must have one input") };
     let [output] = graph.output.as_mut_slice() else { bail!("the graph must have one output") };
@@ -19,7 +22,7 @@ pub(super) fn rename(graph: &mut GraphProto) -> Result<()> {
     ]);
     let mut weights = HashSet::new();
     for tensor in &mut graph.initializer {
-        // The first step of a path is the variant of `Model`.
+        // A path begins with the variant of `Model`, which is left out.
         let path = tensor.name.split_once('.').filter(|(variant, _)| variant.chars().all(char::is_alphanumeric));
         if let Some((_, path)) = path {
             let path = path.to_string();
@@ -43,7 +46,7 @@ pub(super) fn rename(graph: &mut GraphProto) -> Result<()> {
                 module = path.to_string();
                 module.clone()
             }
-            // A node without weights is named after the module that surrounds the last one.
+            // A node without weights is named after the parent of the last module with weights.
             None => module.rsplit_once('.').map_or(kind.clone(), |(parent, _)| format!("{parent}.{kind}")),
         };
         let others =

@@ -1,4 +1,5 @@
-//! The classic: convolutions, max-pooling, dropout, dense.
+//! A plain convolutional network: convolutions with batch normalisation, max-pooling, global average pooling, dropout, and
+//! a linear classifier.
 
 use burn::config::Config;
 use burn::module::Module;
@@ -14,26 +15,25 @@ use burn::tensor::{Device, Tensor, activation::relu};
 pub struct CnnConfig {
     /// The number of genres.
     pub genres: usize,
-    /// Channels of the convolutions of each stage.
+    /// Output channels of the convolutions of each stage.
     #[config(default = "vec![vec![24], vec![48, 96], vec![160, 160]]")]
     pub stages: Vec<Vec<usize>>,
-    /// The part of the features that each step leaves out.
+    /// Dropout rate of the pooled features.
     #[config(default = 0.3)]
     pub dropout: f64,
 }
 
-/// Stages of convolutions with max-pooling between them, the mean of what is left over the picture, dropout, and a dense
-/// layer.
+/// Stages of convolutions with max-pooling between them, global average pooling, dropout, and a linear classifier.
 ///
-/// The very first convolution takes every other pixel: at full resolution it would cost more than all others together
-/// and bring nothing that shows.
+/// The first convolution has stride 2: at full resolution it would cost more than all others together, without a measurable
+/// gain.
 #[derive(Module, Debug)]
 pub struct Cnn {
     stages: Vec<Stage>,
     pool: MaxPool2d,
-    mean: AdaptiveAvgPool2d,
+    global_pool: AdaptiveAvgPool2d,
     dropout: Dropout,
-    pub(super) genres: Linear,
+    pub(super) classifier: Linear,
 }
 
 /// Convolutions at one resolution.
@@ -70,9 +70,9 @@ impl CnnConfig {
         Cnn {
             stages,
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
+            global_pool: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
             dropout: DropoutConfig::new(self.dropout).init(),
-            genres: LinearConfig::new(channels, self.genres).init(device),
+            classifier: LinearConfig::new(channels, self.genres).init(device),
         }
     }
 }
@@ -91,8 +91,8 @@ impl Cnn {
             }
             features = stage.layers.iter().fold(features, |features, layer| layer.forward(features));
         }
-        let features = self.mean.forward(features).squeeze_dims::<2>(&[2, 3]);
-        self.genres.forward(self.dropout.forward(features))
+        let features = self.global_pool.forward(features).squeeze_dims::<2>(&[2, 3]);
+        self.classifier.forward(self.dropout.forward(features))
     }
 }
 
@@ -101,7 +101,7 @@ impl Layer {
         let conv = Conv2dConfig::new([inputs, outputs], [3, 3])
             .with_stride([stride, stride])
             .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            // Batch normalisation brings its own.
+            // Batch normalisation has a bias of its own.
             .with_bias(false)
             .with_initializer(Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false });
         Self { conv: conv.init(device), norm: BatchNormConfig::new(outputs).init(device) }

@@ -1,41 +1,38 @@
-//! A network taken back from the ONNX file that `train export` made of it.
+//! Reads a network back from an ONNX file that `train export` wrote, by the names of its tensors.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use clap::ValueEnum;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use prost::Message;
 use runtime::ModelOptions;
 use runtime::model::card::Card;
-use tract_onnx::prelude::{DatumType, Framework};
-use tract_onnx::tensor::load_tensor;
+use runtime::onnx::{self, data_type};
 
-use super::{Architecture, Model};
+use super::{Architecture, CLASSIFIER, Model};
 
-/// The network of an exported model, its calibration and what 16 bits left of its weights included, and its card.
+/// The name of the last layer in files of earlier versions.
+const OLD_CLASSIFIER: &str = "genres";
+
+/// The network and the card of an exported model. Its weights are those of the file: calibrated, and rounded where the file
+/// stores 16-bit floats.
 ///
 /// # Errors
-/// If the file is not one that `train export` wrote.
+/// If the file cannot be read, or `train export` did not write it.
 pub fn read(path: &Path) -> Result<(Model, Card)> {
     let name = path.display();
     let card = ModelOptions::new().lazy(true).open(path)?.card().clone();
-    let onnx = tract_onnx::onnx();
-    let proto = onnx.proto_model_for_path(path).with_context(|| format!("{name}: is not an ONNX model"))?;
-    let architecture = Architecture::from_str(&card.training.architecture, true).map_err(|_| {
-        anyhow!("{name}: its architecture is \"{}\", which is not known here", card.training.architecture)
-    })?;
+    let file = std::fs::read(path).with_context(|| format!("{name}: cannot be read"))?;
+    let proto = onnx::Model::decode(file.as_slice()).with_context(|| format!("{name}: is not an ONNX model"))?;
+    let architecture: Architecture =
+        card.training.architecture.parse().with_context(|| format!("{name}: cannot be read back"))?;
     let graph = proto.graph.with_context(|| format!("{name}: holds no graph"))?;
-    let mut tensors = HashMap::new();
-    for initializer in &graph.initializer {
-        let tensor = load_tensor(&*onnx.provider, initializer, None)?;
-        if let DatumType::F16 | DatumType::F32 = tensor.datum_type() {
-            let values = tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-            tensors.insert(initializer.name.clone(), TensorData::new(values, tensor.shape().to_vec()));
-        }
-    }
-    let mut filler = Filler { tensors, path: Vec::new(), failure: None };
+    let tensors = graph.initializer.iter().filter_map(|tensor| Some((current_name(&tensor.name), data(tensor)?)));
+    let mut filler = Filler { tensors: tensors.collect(), path: Vec::new(), failure: None };
     let model = Model::new(architecture, card.genres.len(), &Device::flex()).map(&mut filler);
     if let Some(failure) = filler.failure {
         bail!("{name}: {failure}; export it again with `train export`");
@@ -43,17 +40,40 @@ pub fn read(path: &Path) -> Result<(Model, Card)> {
     Ok((model, card))
 }
 
-/// Gives every parameter the tensor that has its path for a name.
+/// The name of a tensor in the module tree: the last layer had another one in earlier versions.
+fn current_name(name: &str) -> String {
+    match name.split_once('.') {
+        Some((OLD_CLASSIFIER, field)) => format!("{CLASSIFIER}.{field}"),
+        _ => name.into(),
+    }
+}
+
+/// Shape and values of a tensor of 32-bit or 16-bit floats; `None` for other types.
+fn data(tensor: &onnx::Tensor) -> Option<TensorData> {
+    let values: Vec<f32> = match tensor.data_type {
+        data_type::FLOAT => tensor.raw_data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        data_type::FLOAT16 => {
+            let halves: Vec<f16> =
+                tensor.raw_data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+            halves.to_f32_vec()
+        }
+        _ => return None,
+    };
+    let shape: Vec<usize> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<_>>()?;
+    (shape.iter().product::<usize>() == values.len()).then(|| TensorData::new(values, shape))
+}
+
+/// Gives every parameter the tensor whose name is the parameter's path.
 struct Filler {
     tensors: HashMap<String, TensorData>,
-    /// The modules around the parameter, the last of them its own name.
+    /// The names of the modules around the current parameter, from the root, and its own.
     path: Vec<String>,
     failure: Option<String>,
 }
 
 impl Filler {
     fn tensor(&self, shape: &[usize]) -> Result<TensorData> {
-        // The first step is the variant of `Model`, which the exported names do without.
+        // The path begins with the variant of `Model`, which exported names leave out.
         let name = self.path[1..].join(".");
         let tensor = self.tensors.get(&name).with_context(|| format!("has no tensor \"{name}\""))?;
         let found = tensor.shape();

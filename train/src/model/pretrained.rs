@@ -1,6 +1,6 @@
-//! Weights of a MobileNetV2 trained on ImageNet, from files as people have them.
+//! Pretrained ImageNet weights of MobileNetV2, from safetensors files and PyTorch checkpoints.
 //!
-//! Two layouts of names are read, each as `.safetensors` or, torchvision's, as `.pth` too:
+//! Two naming schemes are read, each as `.safetensors`, torchvision's as `.pth` too:
 //!
 //! * this project's: `stem.conv`, `blocks.0.depthwise` ... `blocks.16.project`, `head.conv`, each with `weight` and
 //!   `bias`;
@@ -14,16 +14,16 @@ use anyhow::{Context, Result, anyhow, ensure};
 use burn::store::{ModuleStore, PytorchStore, SafetensorsStore, bridge};
 use burn::tensor::TensorData;
 
-/// What batch normalisation adds to the variance in torchvision's networks.
+/// The epsilon that batch normalisation adds to the variance in torchvision's networks.
 const EPSILON: f32 = 1e-5;
 
-/// The tensors of a file.
+/// The tensors of a file of weights, by name.
 pub struct Weights {
     path: PathBuf,
     tensors: BTreeMap<String, TensorData>,
 }
 
-/// A convolution's weights.
+/// Weight and bias of a convolution.
 pub struct Convolution {
     /// `[outputs, inputs / groups, kernel, kernel]`
     pub weight: TensorData,
@@ -47,7 +47,7 @@ impl Weights {
         let convert = |tensors: &BTreeMap<String, burn::store::burn_pack::Tensor>| -> Result<_> {
             tensors.iter().map(|(name, tensor)| Ok((name.clone(), bridge::to_data(tensor)?.convert::<f32>()))).collect()
         };
-        let tensors = if path.extension().is_some_and(|kind| kind == "safetensors") {
+        let tensors = if path.extension().is_some_and(|extension| extension == "safetensors") {
             let mut store = SafetensorsStore::from_file(path);
             convert(store.get_all_tensors().map_err(|error| anyhow!("{error}")).with_context(failed)?)
         } else {
@@ -57,8 +57,8 @@ impl Weights {
         Ok(Self { path: path.to_path_buf(), tensors: tensors.with_context(failed)? })
     }
 
-    /// Mean and standard deviation of the input that the weights were trained with, channel by channel, for channels of 0
-    /// to 1.
+    /// Mean and standard deviation of the input that the weights were trained with, red, green, blue, for channels of 0 to
+    /// 1.
     pub fn normalisation(&self) -> ([f32; 3], [f32; 3]) {
         if self.is_torchvision() { ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]) } else { ([0.5; 3], [0.5; 3]) }
     }
@@ -67,11 +67,17 @@ impl Weights {
         self.tensors.keys().any(|name| name.starts_with("features."))
     }
 
-    /// The convolution of that name (this project's: `stem.conv`, `blocks.3.expand`), which must have that shape; batch
-    /// normalisation behind it is folded in.
+    /// The convolution of that name (in this project's scheme: `stem.conv`, `blocks.3.expand`) and weight shape,
+    /// `[outputs, inputs / groups, kernel, kernel]`. Batch normalisation after it is folded in, per output channel:
+    ///
+    /// ```text
+    /// scale  = gamma / sqrt(variance + epsilon)
+    /// weight = weight * scale
+    /// bias   = beta - mean * scale
+    /// ```
     ///
     /// # Errors
-    /// If the file does not have it.
+    /// If the file lacks one of its tensors, or has one of another shape.
     pub fn convolution(&self, name: &str, shape: [usize; 4]) -> Result<Convolution> {
         let (convolution, norm) =
             if self.is_torchvision() { torchvision(name) } else { (name.to_string(), String::new()) };
@@ -82,7 +88,7 @@ impl Weights {
             return Ok(Convolution { weight, bias });
         }
         let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
-            .map(|part| self.tensor(&format!("{norm}.{part}"), &outputs).map(floats));
+            .map(|tensor| self.tensor(&format!("{norm}.{tensor}"), &outputs).map(floats));
         let (gamma, beta, mean, variance) = (gamma?, beta?, mean?, variance?);
         let scale: Vec<f32> =
             gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + EPSILON).sqrt()).collect();
@@ -98,7 +104,10 @@ impl Weights {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<TensorData> {
         let path = self.path.display();
         let tensor = self.tensors.get(name).ok_or_else(|| {
-            anyhow!("{path}: has no tensor \"{name}\"; its weights must be those of a MobileNetV2, named as torchvision or this project names them")
+            anyhow!(
+                "{path}: has no tensor \"{name}\"; its weights must be those of a MobileNetV2, named as torchvision or this \
+                 project names them"
+            )
         })?;
         ensure!(
             tensor.shape().as_slice() == shape,
@@ -115,19 +124,19 @@ fn floats(data: TensorData) -> Vec<f32> {
 
 /// Names of a convolution and of its batch normalisation in torchvision's network.
 fn torchvision(name: &str) -> (String, String) {
-    let parts: Vec<&str> = name.split('.').collect();
-    match parts[..] {
+    let path: Vec<&str> = name.split('.').collect();
+    match path[..] {
         ["stem", _] => ("features.0.0".into(), "features.0.1".into()),
         ["blocks", block, layer] => {
             let block: usize = block.parse().expect("a block has a number");
-            // The first block does not expand, so that its other layers come one earlier.
-            let place = ["expand", "depthwise", "project"].iter().position(|own| *own == layer).unwrap_or(2)
+            // The first block has no expansion, so the indices of its other layers are one less.
+            let index = ["expand", "depthwise", "project"].iter().position(|own| *own == layer).unwrap_or(2)
                 - usize::from(block == 0);
             let prefix = format!("features.{}.conv", block + 1);
             if layer == "project" {
-                (format!("{prefix}.{place}"), format!("{prefix}.{}", place + 1))
+                (format!("{prefix}.{index}"), format!("{prefix}.{}", index + 1))
             } else {
-                (format!("{prefix}.{place}.0"), format!("{prefix}.{place}.1"))
+                (format!("{prefix}.{index}.0"), format!("{prefix}.{index}.1"))
             }
         }
         _ => ("features.18.0".into(), "features.18.1".into()),

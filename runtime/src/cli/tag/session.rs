@@ -1,4 +1,4 @@
-//! Passes over a library.
+//! A tagging session: one or several passes over a collection with one model and one state file.
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
@@ -15,38 +15,39 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use super::Args;
 use super::report::{Report, not_written};
 use runtime::atomic_file::{self, AtomicFile};
-use runtime::collection::results::Judge;
-use runtime::collection::scan::{self, Globs, scan};
+use runtime::collection::results::Tagger;
+use runtime::collection::scan::{Globs, Item, ScanOptions, scan};
 use runtime::collection::state::State;
-use runtime::collection::tag;
-use runtime::collection::watch::Settling;
+use runtime::collection::tag::{self, TagOptions};
+use runtime::collection::watch::Debouncer;
 use runtime::{Model, OperatingPoint};
 
-/// The state file of a library, in it.
-const STATE: &str = ".poster-genres.sqlite";
+/// Default name of the state file, in the collection's folder.
+const STATE_FILE: &str = ".poster-genres.sqlite";
 
-/// Time between two lines of progress where there is no terminal.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Time between two lines of progress if standard error is no terminal.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What stays the same from one pass over a library to the next.
+/// The options, model and state file of one or several passes.
 pub struct Session<'a> {
     args: &'a Args,
     folder: PathBuf,
-    scan: scan::Options,
+    scan: ScanOptions,
     model: Model,
     point: OperatingPoint,
     state: State,
     pool: rayon::ThreadPool,
     interrupted: Arc<AtomicBool>,
-    /// Lines that the last pass printed; none before the first.
-    said: Option<HashSet<String>>,
+    /// Messages of the previous pass; `None` before the first.
+    messages: Option<HashSet<String>>,
 }
 
 impl<'a> Session<'a> {
-    /// Makes everything ready. A pass ends early when `interrupted`.
+    /// Opens the model and the state file, and checks that result files can be written. Setting `interrupted` ends a
+    /// pass early.
     ///
     /// # Errors
-    /// If the model, the library, the state file or a file of results cannot be used.
+    /// If the model, the collection, the state file or a result file cannot be used.
     pub fn open(args: &'a Args, interrupted: Arc<AtomicBool>) -> Result<Self> {
         #[cfg(unix)]
         rustix::process::nice(args.nice).context("the system does not take --nice")?;
@@ -57,74 +58,76 @@ impl<'a> Session<'a> {
         let point = args.model.choose(&model)?.clone();
         let folder = readable(&args.library)?;
         if !args.dry_run {
-            // A bad path should fail in the first second, not after the work.
+            // A result file that cannot be written is reported before the work, not after it.
             for path in [&args.jsonl, &args.csv, &args.html].into_iter().flatten() {
                 AtomicFile::create(path).with_context(|| not_written(path))?;
-                atomic_file::sweep(path);
+                atomic_file::remove_stale_temp_files(path);
             }
         }
-        let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE)), !args.dry_run)?;
+        let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE_FILE)), !args.dry_run)?;
         let threads = args.threads.or(available_parallelism().ok()).map_or(1, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("threads cannot be started")?;
-        let scan = scan::Options {
-            all_images: args.all_images,
-            explain: args.explain,
-            include: Globs::new(&args.include)?,
-            exclude: Globs::new(&args.exclude)?,
-        };
+        let mut scan = ScanOptions::default();
+        scan.all_images = args.all_images;
+        scan.explain = args.explain;
+        scan.include = Globs::new(&args.include)?;
+        scan.exclude = Globs::new(&args.exclude)?;
         let folder = folder.to_path_buf();
-        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, said: None })
+        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, messages: None })
     }
 
-    /// The library's folder.
+    /// Folder of the collection, or of the single image.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The model and its thresholds.
-    pub fn judge(&self) -> Judge<'_> {
-        Judge { model: &self.model, point: &self.point }
+    /// The model and the operating point.
+    pub fn tagger(&self) -> Tagger<'_> {
+        Tagger { model: &self.model, point: &self.point }
     }
 
-    /// Tags what is new or changed and writes the results; `None` if it was interrupted, and then nothing is written. With
-    /// `settling`, posters that may still be being written are left to a later pass, and what the pass before has printed
-    /// is not printed again.
+    /// Classifies new and changed posters and writes the results. Returns `None`, and writes no results, if it was
+    /// interrupted. With a `debouncer`, posters that may still be being written are deferred to a later pass, and
+    /// messages of the previous pass are not printed again.
     ///
     /// # Errors
-    /// If the library, the state file or a file of results cannot be used.
-    pub fn pass(&mut self, settling: Option<&mut Settling>) -> Result<Option<Report<'a>>> {
+    /// If the collection, the state file or a result file cannot be used.
+    pub fn pass(&mut self, debouncer: Option<&mut Debouncer>) -> Result<Option<Report<'a>>> {
         readable(&self.args.library)?;
-        let is_first = self.said.is_none();
-        let mut report = Report::new(self.args, settling.is_some(), mem::take(&mut self.said).unwrap_or_default());
-        let explain = |item: &scan::Item| {
+        let is_first = self.messages.is_none();
+        let mut report = Report::new(self.args, debouncer.is_some(), mem::take(&mut self.messages).unwrap_or_default());
+        let explain = |item: &Item| {
             if self.args.explain && is_first {
                 anstream::println!("{item}");
             }
         };
         let items = scan(&self.args.library, &self.scan).take_while(|_| !self.interrupted.load(Ordering::Relaxed));
-        tag::find(items, &self.state, explain, |error| report.fail(&error.to_string()))?;
+        tag::record_scan(items, &self.state, explain, |error| report.fail(&error.to_string()))?;
         let model = self.model.fingerprint();
-        report.is_unsettled = settling.map_or(Ok(false), |settling| settling.leave_out(&self.state, model))?;
+        report.has_deferred = debouncer.map_or(Ok(false), |debouncer| debouncer.defer_unsettled(&self.state, model))?;
 
-        let options = tag::Options { max_pixels: self.args.max_pixels, force: self.args.force && is_first };
+        let options = TagOptions { max_pixels: self.args.max_pixels, force: self.args.force && is_first };
         let start = Instant::now();
-        let total = if options.force { self.state.found()? } else { self.state.unknown(model)? };
+        let total = if options.force { self.state.scanned_count()? } else { self.state.unknown_count(model)? };
         let progress = Progress::new(total, self.args.quiet);
-        report.done = tag::tag(&self.state, &self.model, &self.pool, options, &self.interrupted, || progress.step())?;
+        report.stats = tag::classify_unknown(&self.state, &self.model, &self.pool, options, &self.interrupted, || {
+            progress.step()
+        })?;
         progress.finish();
-        report.took = start.elapsed();
+        report.elapsed = start.elapsed();
         if self.interrupted.load(Ordering::Relaxed) {
-            let read = report.done.read.len();
+            let read = report.stats.read.len();
             anstream::eprintln!("interrupted; {read} posters of {total} are done and remembered, run again to go on");
             return Ok(None);
         }
-        report.write(self.judge(), &self.state)?;
-        self.said = Some(report.said.clone());
+        report.write(self.tagger(), &self.state)?;
+        self.messages = Some(report.messages.clone());
         Ok(Some(report))
     }
 }
 
-/// The folder of a library, or of the one picture that is meant. A share that is gone must not pass for an empty library.
+/// Checks that a collection can be read, and returns its folder, or the folder of a single image. A network share that
+/// is not mounted must not pass for an empty collection.
 fn readable(library: &Path) -> Result<&Path> {
     let failed = || format!("{}: cannot be read; name a library's folder", library.display());
     if fs::metadata(library).with_context(failed)?.is_dir() {
@@ -134,10 +137,10 @@ fn readable(library: &Path) -> Result<&Path> {
     Ok(library.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
-/// A bar on a terminal, a line every few seconds elsewhere.
+/// Progress of a pass: a bar on a terminal, otherwise a line every few seconds.
 struct Progress {
     bar: ProgressBar,
-    /// When the last line was printed; nothing if there are no lines.
+    /// Time of the last line; `None` if no lines are printed.
     last: Option<Mutex<Instant>>,
 }
 
@@ -155,9 +158,9 @@ impl Progress {
 
     fn step(&self) {
         self.bar.inc(1);
-        // Whoever finds the lock taken leaves the line to the other.
+        // If another thread holds the lock, it prints the line.
         let Some(Ok(mut last)) = self.last.as_ref().map(Mutex::try_lock) else { return };
-        if last.elapsed() >= SILENCE {
+        if last.elapsed() >= PROGRESS_INTERVAL {
             *last = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             anstream::eprintln!("{done} of {total} posters, {} left", HumanDuration(self.bar.eta()));

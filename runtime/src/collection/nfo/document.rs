@@ -1,7 +1,8 @@
-//! What an NFO file holds and where: its encoding, its root, and the elements and comments directly below the root.
+//! XML parser of NFO files with byte offsets: the encoding, the root, and the elements and comments directly below it.
 
 use std::char::decode_utf16;
 use std::ops::Range;
+use std::path::Path;
 
 use quick_xml::Reader;
 use quick_xml::errors::IllFormedError;
@@ -12,14 +13,14 @@ use super::{NfoError, Root};
 
 const BOM: char = '\u{FEFF}';
 
-/// How the characters of a file are written. A byte order mark is a character of the text.
+/// Character encoding of a file. A byte order mark is a character of the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Encoding {
     /// UTF-8, declared or not.
     Utf8,
-    /// UTF-16, low byte first.
+    /// UTF-16, little endian.
     Utf16Le,
-    /// UTF-16, high byte first.
+    /// UTF-16, big endian.
     Utf16Be,
     /// Any of ISO 8859, Windows 125x and ASCII. Bytes from 0x80 on are read as the character of that number, which is
     /// true of ISO 8859-1 alone; for the others it does no harm, since they are only ever written back.
@@ -27,9 +28,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Reads a file's bytes; [`Encoding::encode`] gives the very same bytes again.
-    pub fn decode(bytes: &[u8], path: &str) -> Result<(Self, String), NfoError> {
-        let bad = |problem: String| NfoError::Encoding { path: path.to_string(), problem };
+    /// Detects the encoding of a file and decodes it. [`Encoding::encode`] gives the same bytes again.
+    pub fn decode(bytes: &[u8], path: &Path) -> Result<(Self, String), NfoError> {
+        let bad = |problem: String| NfoError::Encoding { path: path.to_path_buf(), problem };
         let utf16 = |unit: fn([u8; 2]) -> u16| {
             let (pairs, rest) = bytes.as_chunks::<2>();
             let text: Result<String, _> = decode_utf16(pairs.iter().copied().map(unit)).collect();
@@ -45,7 +46,8 @@ impl Encoding {
         let has_bom = bytes.starts_with(&[0xEF, 0xBB, 0xBF]);
         let declared = if has_bom { String::new() } else { declared_encoding(&by_number) };
         match declared.as_str() {
-            // A declaration that can be read without a byte order mark is not UTF-16, whatever .NET's StringWriter says.
+            // A declaration that can be read without a byte order mark is not UTF-16, whatever .NET's StringWriter
+            // says.
             "" | "utf-8" | "utf8" | "utf-16" => match std::str::from_utf8(bytes) {
                 Ok(text) => Ok((Self::Utf8, text.to_string())),
                 Err(error) => {
@@ -60,7 +62,7 @@ impl Encoding {
         }
     }
 
-    /// The bytes of a text.
+    /// Encodes a text.
     pub fn encode(self, text: &str) -> Vec<u8> {
         match self {
             Self::Utf8 => text.into(),
@@ -70,7 +72,7 @@ impl Encoding {
         }
     }
 
-    /// A value as it is written between tags.
+    /// Escapes a value for its use between tags.
     pub fn escape(self, value: &str) -> String {
         let escaped = quick_xml::escape::partial_escape(value);
         let written = |letter: char| match self {
@@ -91,18 +93,18 @@ fn declared_encoding(text: &str) -> String {
     }
 }
 
-/// Where things are in a text, in bytes of its UTF-8.
+/// An NFO file's structure. Offsets are in bytes of the text as UTF-8.
 #[derive(Debug)]
 pub struct Document {
-    /// What the root says the file is about.
+    /// The kind of root element: film or series.
     pub root: Root,
-    /// The root's name as it is written.
+    /// The root element's name as it is written.
     pub root_name: String,
     /// Whether the root is an empty element, `<movie/>`.
     pub is_empty_element: bool,
-    /// What is between the root's tags; for an empty element, the place behind it.
+    /// Range between the root's tags; for an empty element, the empty range behind it.
     pub content: Range<usize>,
-    /// Where the root ends.
+    /// Offset behind the root element.
     pub end: usize,
     /// The elements and comments directly below the root.
     pub nodes: Vec<Node>,
@@ -111,23 +113,23 @@ pub struct Document {
 /// An element or a comment directly below the root.
 #[derive(Debug)]
 pub struct Node {
-    /// From its first `<` to behind its last `>`.
+    /// Range from the first `<` to behind the last `>`.
     pub range: Range<usize>,
-    /// What it is.
-    pub kind: Kind,
+    /// Element or comment.
+    pub kind: NodeKind,
 }
 
-/// What a [`Node`] is.
+/// The kind of a [`Node`].
 #[derive(Debug)]
-pub enum Kind {
+pub enum NodeKind {
     /// An element, with its name, prefix and all, and all text in it.
     Element {
-        /// The name.
+        /// The name with its namespace prefix.
         name: String,
-        /// The text, CDATA and references resolved.
+        /// The text, with CDATA and references resolved.
         value: String,
     },
-    /// A comment and what it says.
+    /// The text of a comment.
     Comment(String),
 }
 
@@ -135,7 +137,7 @@ impl Node {
     /// The value of an element of this name. Like Kodi and Jellyfin, it takes case for a difference.
     pub fn value_of(&self, wanted: &str) -> Option<&str> {
         match &self.kind {
-            Kind::Element { name, value } if name == wanted => Some(value),
+            NodeKind::Element { name, value } if name == wanted => Some(value),
             _ => None,
         }
     }
@@ -146,7 +148,7 @@ impl Document {
     ///
     /// The checks are those of quick-xml: tags match, references are closed. A document type is passed over, and what
     /// it defines is not looked up (Jellyfin reads no file that has one, Kodi does).
-    pub fn read(text: &str, path: &str) -> Result<Self, NfoError> {
+    pub fn read(text: &str, path: &Path) -> Result<Self, NfoError> {
         let start = text.len() - text.trim_start_matches(BOM).len();
         let mut reader = Reader::from_str(&text[start..]);
         let mut document: Option<Self> = None;
@@ -160,7 +162,7 @@ impl Document {
                 .map_err(|error| malformed(path, text, start + reader.error_position() as usize, reason(error)))?;
             let range = from..start + reader.buffer_position() as usize;
             match (event, &mut document) {
-                (Event::Eof, None) => return Err(NfoError::NotXml { path: path.to_string() }),
+                (Event::Eof, None) => return Err(NfoError::NotXml { path: path.to_path_buf() }),
                 (Event::Eof, Some(_)) => match open.last() {
                     Some(name) => {
                         return Err(malformed(path, text, range.start, format!("the file ends inside of <{name}>")));
@@ -177,10 +179,10 @@ impl Document {
                     return Err(malformed(path, text, range.start, reason));
                 }
                 (Event::Start(tag), Some(document)) => {
-                    document.enter(&tag, range, open.len());
+                    document.add_element(&tag, range, open.len());
                     open.push(tag_name(&tag));
                 }
-                (Event::Empty(tag), Some(document)) => document.enter(&tag, range, open.len()),
+                (Event::Empty(tag), Some(document)) => document.add_element(&tag, range, open.len()),
                 (Event::End(_), Some(document)) => {
                     open.pop();
                     match (open.len(), document.nodes.last_mut()) {
@@ -190,39 +192,39 @@ impl Document {
                     }
                 }
                 (Event::Comment(comment), Some(document)) if open.len() == 1 => {
-                    document.nodes.push(Node { range, kind: Kind::Comment(comment.to_string()) });
+                    document.nodes.push(Node { range, kind: NodeKind::Comment(comment.to_string()) });
                 }
                 (Event::Text(words), None) if !words.trim().is_empty() => {
-                    return Err(NfoError::NotXml { path: path.to_string() });
+                    return Err(NfoError::NotXml { path: path.to_path_buf() });
                 }
-                (Event::Text(words), Some(document)) if open.len() > 1 => document.say(&words),
-                (Event::CData(words), Some(document)) if open.len() > 1 => document.say(&words),
+                (Event::Text(words), Some(document)) if open.len() > 1 => document.append_text(&words),
+                (Event::CData(words), Some(document)) if open.len() > 1 => document.append_text(&words),
                 (Event::GeneralRef(reference), Some(document)) if open.len() > 1 => {
-                    document.say(&resolve(&reference));
+                    document.append_text(&resolve(&reference));
                 }
                 _ => {}
             }
         }
-        document.ok_or_else(|| NfoError::NotXml { path: path.to_string() })
+        document.ok_or_else(|| NfoError::NotXml { path: path.to_path_buf() })
     }
 
-    fn begin(tag: &BytesStart, end: usize, is_empty_element: bool, path: &str) -> Result<Self, NfoError> {
+    fn begin(tag: &BytesStart, end: usize, is_empty_element: bool, path: &Path) -> Result<Self, NfoError> {
         let root_name = tag_name(tag);
         let Some(root) = Root::named(&root_name) else {
-            return Err(NfoError::WrongRoot { path: path.to_string(), root: root_name });
+            return Err(NfoError::WrongRoot { path: path.to_path_buf(), root: root_name });
         };
         Ok(Self { root, root_name, is_empty_element, content: end..end, end, nodes: Vec::new() })
     }
 
-    fn enter(&mut self, tag: &BytesStart, range: Range<usize>, depth: usize) {
+    fn add_element(&mut self, tag: &BytesStart, range: Range<usize>, depth: usize) {
         if depth == 1 {
-            self.nodes.push(Node { range, kind: Kind::Element { name: tag_name(tag), value: String::new() } });
+            self.nodes.push(Node { range, kind: NodeKind::Element { name: tag_name(tag), value: String::new() } });
         }
     }
 
     /// Adds to the value of the element that is being read.
-    fn say(&mut self, words: &str) {
-        if let Some(Node { kind: Kind::Element { value, .. }, .. }) = self.nodes.last_mut() {
+    fn append_text(&mut self, words: &str) {
+        if let Some(Node { kind: NodeKind::Element { value, .. }, .. }) = self.nodes.last_mut() {
             value.push_str(words);
         }
     }
@@ -240,11 +242,11 @@ fn resolve(reference: &BytesRef) -> String {
     }
 }
 
-fn malformed(path: &str, text: &str, position: usize, reason: String) -> NfoError {
-    NfoError::Malformed { path: path.to_string(), line: line(text.as_bytes(), position), reason }
+fn malformed(path: &Path, text: &str, position: usize, reason: String) -> NfoError {
+    NfoError::Malformed { path: path.to_path_buf(), line: line(text.as_bytes(), position), reason }
 }
 
-/// What quick-xml found wrong, without its "ill-formed document:".
+/// The message of an error of quick-xml, without its "ill-formed document:".
 fn reason(error: quick_xml::Error) -> String {
     match error {
         quick_xml::Error::IllFormed(IllFormedError::UnclosedReference) => "an `&` that should be `&amp;`".to_string(),

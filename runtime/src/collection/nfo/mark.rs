@@ -1,4 +1,4 @@
-//! The comments that say which genres of an NFO file are ours, and which of a person's are set aside.
+//! Marker comments in NFO files: which genres were added, and which of a person's genres are set aside.
 //!
 //! ```xml
 //! <!--poster-genres added="Horror|Sci-Fi"-->
@@ -9,36 +9,36 @@
 //! ```
 //!
 //! The first comment lists what stands between it and the last: only a genre that is listed is ever taken out again. A
-//! program that writes the file anew without comments takes the proof away, and the genres stay.
+//! program that rewrites the file without comments removes this record, and the genres stay.
 
-/// One of our comments.
+/// A marker comment.
 #[derive(Debug, PartialEq)]
 pub enum Mark {
     /// The genres that follow, each as it is written between its tags.
     Added {
-        /// What the file was before.
+        /// The file before the genres were added.
         origin: Origin,
-        /// The genres.
+        /// The genres, escaped as XML.
         genres: Vec<String>,
     },
     /// The end of the added genres.
     End,
-    /// A person's genre element that is set aside.
+    /// A person's genre element, as XML, that is set aside.
     Kept(String),
 }
 
-/// What a file was before genres were added to it.
+/// The kind of file before genres were added to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Origin {
     /// A file with a root element that has a start and an end tag.
     File,
     /// A file whose root was an empty element, `<movie/>`.
     EmptyRoot,
-    /// There was none.
+    /// There was no file.
     Nothing,
 }
 
-/// What all marks but the end begin with; a file without it has none.
+/// The first word of all marks but the end. A file without this word has no marks.
 pub const NAME: &str = "poster-genres";
 
 const END: &str = "/poster-genres";
@@ -46,7 +46,7 @@ const EMPTY_ROOT: &str = "root=\"empty\" ";
 const NEW_FILE: &str = "file=\"new\" ";
 
 impl Mark {
-    /// Reads the content of a comment; `None` if it is not ours.
+    /// Reads the content of a comment; `None` if it is no mark.
     pub fn read(comment: &str) -> Option<Self> {
         let comment = comment.trim();
         if comment == END {
@@ -122,10 +122,10 @@ mod tests {
     #[test]
     fn a_mark_is_a_comment_and_reads_back() {
         let texts = ["Action", "a--b---c", "<!-- -->", "\\", "-", "--", "x|y", "\\|--\\-", "<![CDATA[a]]>", "\"", "Ä"];
-        let one = |text: &&str| vec![text.to_string()];
+        let single = |text: &&str| vec![text.to_string()];
         let mut marks = vec![Mark::End, Mark::Added { origin: Origin::File, genres: vec![] }];
         for origin in [Origin::File, Origin::EmptyRoot, Origin::Nothing] {
-            marks.extend(texts.iter().map(|text| Mark::Added { origin, genres: one(text) }));
+            marks.extend(texts.iter().map(|text| Mark::Added { origin, genres: single(text) }));
             marks.push(Mark::Added { origin, genres: texts.map(String::from).to_vec() });
         }
         marks.extend(texts.iter().map(|text| Mark::Kept(text.to_string())));

@@ -1,10 +1,10 @@
-//! Made-up libraries of empty files, and what a scan takes of them.
+//! Scans of collections of empty files, in a table of naming conventions.
 
 use super::*;
 use std::fs::File;
 use tempfile::TempDir;
 
-/// A library and the posters in it.
+/// A collection and the posters in it.
 struct Case {
     what: &'static str,
     /// Files, and folders if they end in `/`.
@@ -460,7 +460,7 @@ fn library(paths: &[&str]) -> TempDir {
     library
 }
 
-fn posters(library: &Path, options: &Options) -> Vec<Poster> {
+fn posters(library: &Path, options: &ScanOptions) -> Vec<Poster> {
     let poster = |item| match item {
         Ok(Item::Poster(poster)) => Some(poster),
         Ok(Item::PassedOver(_)) => None,
@@ -470,15 +470,15 @@ fn posters(library: &Path, options: &Options) -> Vec<Poster> {
 }
 
 /// The paths of posters, relative to the library.
-fn paths(library: &Path, options: &Options) -> Vec<String> {
+fn paths(library: &Path, options: &ScanOptions) -> Vec<String> {
     let relative = |poster: Poster| poster.path.strip_prefix(library).unwrap().to_string_lossy().into_owned();
     posters(library, options).into_iter().map(relative).collect()
 }
 
 /// The explanations of a scan, without the path of the library.
-fn explanations(library: &Path, options: Options) -> Vec<String> {
+fn explanations(library: &Path, options: ScanOptions) -> Vec<String> {
     let prefix = format!("{}/", library.display());
-    let options = Options { explain: true, ..options };
+    let options = ScanOptions { explain: true, ..options };
     scan(library, &options).map(|item| item.unwrap().to_string().replace(&prefix, "")).collect()
 }
 
@@ -487,7 +487,7 @@ fn posters_are_found_by_the_conventions() {
     let mut wrong = Vec::new();
     for case in CASES {
         let library = library(case.paths);
-        let mut found: Vec<_> = posters(library.path(), &Options::default())
+        let mut found: Vec<_> = posters(library.path(), &ScanOptions::default())
             .into_iter()
             .map(|poster| {
                 let path = poster.path.strip_prefix(library.path()).unwrap().to_string_lossy().into_owned();
@@ -509,7 +509,7 @@ fn each_picture_is_taken_or_explained_exactly_once() {
     let mut wrong = Vec::new();
     for case in CASES {
         let library = library(case.paths);
-        let options = Options { explain: true, ..Options::default() };
+        let options = ScanOptions { explain: true, ..ScanOptions::default() };
         let mut seen = HashSet::new();
         for item in scan(library.path(), &options) {
             let path = match item.unwrap() {
@@ -552,7 +552,7 @@ fn items_come_in_order_and_are_explained_in_one_line() {
         "poster.jpg",
         "x/y.jpg",
     ]);
-    let options = Options { exclude: Globs::new(&["x"]).unwrap(), ..Options::default() };
+    let options = ScanOptions { exclude: Globs::new(&["x"]).unwrap(), ..ScanOptions::default() };
     assert_eq!(
         explanations(library.path(), options),
         [
@@ -595,7 +595,7 @@ fn the_video_of_a_poster_is_named() {
         "x/F.mkv",
         "x/F-trailer.mkv",
     ]);
-    let videos: Vec<_> = posters(library.path(), &Options::default())
+    let videos: Vec<_> = posters(library.path(), &ScanOptions::default())
         .into_iter()
         .map(|poster| (poster.kind, poster.video.map(|video| video.strip_prefix(library.path()).unwrap().to_owned())))
         .collect();
@@ -626,7 +626,7 @@ fn all_images_are_taken_whatever_their_names() {
         "A (2001)/readme.txt",
         "B.2002.1080p-poster.jpg",
     ]);
-    let options = Options { all_images: true, ..Options::default() };
+    let options = ScanOptions { all_images: true, ..ScanOptions::default() };
     let found: Vec<_> = posters(library.path(), &options)
         .into_iter()
         .map(|poster| (poster.path.strip_prefix(library.path()).unwrap().to_owned(), poster.title.title))
@@ -669,7 +669,7 @@ fn globs_choose_and_exclusion_wins() {
     let mut wrong = Vec::new();
     for &(include, exclude, expected) in cases {
         let [include_globs, exclude_globs] = [include, exclude].map(|globs| Globs::new(globs).unwrap());
-        let options = Options { include: include_globs, exclude: exclude_globs, ..Options::default() };
+        let options = ScanOptions { include: include_globs, exclude: exclude_globs, ..ScanOptions::default() };
         let found = paths(library.path(), &options);
         if found != expected {
             wrong.push(format!("include {include:?}, exclude {exclude:?}: {found:?}"));
@@ -684,17 +684,17 @@ fn a_library_may_be_one_picture() {
     let library = library(&["Alien (1979)/fanart.jpg", "Alien (1979)/Aliens (1986)-poster.jpg"]);
     for (name, title, year) in [("fanart.jpg", "Alien", 1979), ("Aliens (1986)-poster.jpg", "Aliens", 1986)] {
         let path = library.path().join("Alien (1979)").join(name);
-        let found = posters(&path, &Options::default());
+        let found = posters(&path, &ScanOptions::default());
         let title = Title { title: title.to_string(), year: Some(year) };
         let reason = Reason::unnamed(By::Library);
-        assert_eq!(found, [Poster { path, kind: Kind::Film, title, video: None, is_alone: false, reason }]);
+        assert_eq!(found, [Poster { path, kind: Kind::Film, title, video: None, has_own_folder: false, reason }]);
     }
 }
 
 #[test]
 fn a_missing_library_is_an_error() {
     let library = library(&[]);
-    let items: Vec<_> = scan(&library.path().join("gone"), &Options::default()).collect();
+    let items: Vec<_> = scan(&library.path().join("gone"), &ScanOptions::default()).collect();
     let [Err(error)] = items.as_slice() else { panic!("{items:?}") };
     assert!(error.to_string().contains("gone: cannot be read"), "{error}");
 }
@@ -702,7 +702,7 @@ fn a_missing_library_is_an_error() {
 #[test]
 fn a_folder_that_vanishes_is_an_error_and_not_the_end() {
     let library = library(&["A/poster.jpg", "B/poster.jpg", "C/poster.jpg"]);
-    let options = Options::default();
+    let options = ScanOptions::default();
     let mut items = scan(library.path(), &options);
     assert!(matches!(items.next(), Some(Ok(Item::Poster(_)))));
     fs::remove_dir_all(library.path().join("B")).unwrap();
@@ -719,7 +719,7 @@ fn a_folder_of_thousands_of_films_is_sorted_out() {
         File::create(library.path().join(format!("Film {film}-poster.jpg"))).unwrap();
         File::create(library.path().join(format!("Film {film}-fanart.jpg"))).unwrap();
     }
-    assert_eq!(paths(library.path(), &Options::default()).len(), 3000);
+    assert_eq!(paths(library.path(), &ScanOptions::default()).len(), 3000);
 }
 
 #[cfg(unix)]
@@ -776,7 +776,7 @@ mod unix {
         let mut wrong = Vec::new();
         for case in cases {
             let library = linked(case.paths, case.links);
-            let found = paths(library.path(), &Options::default());
+            let found = paths(library.path(), &ScanOptions::default());
             if found != case.posters {
                 wrong.push(format!("{}: {found:?}", case.what));
             }
@@ -791,7 +791,7 @@ mod unix {
         symlink(disk.path().join("A (2001)"), library.path().join("A (2001)")).unwrap();
         symlink(disk.path(), library.path().join("disk")).unwrap();
         symlink(library.path(), disk.path().join("back")).unwrap();
-        let mut found = paths(library.path(), &Options::default());
+        let mut found = paths(library.path(), &ScanOptions::default());
         found.sort();
         assert_eq!(found, ["A (2001)/poster.jpg", "C/poster.jpg", "disk/B (2002)/poster.jpg"]);
     }
@@ -799,21 +799,21 @@ mod unix {
     #[test]
     fn a_link_to_what_the_library_lies_in_does_not_lead_back() {
         let disk = linked(&["films/A (2001)/poster.jpg", "more/B (2002)/poster.jpg"], &[("..", "films/up")]);
-        let found = paths(&disk.path().join("films"), &Options::default());
+        let found = paths(&disk.path().join("films"), &ScanOptions::default());
         assert_eq!(found, ["A (2001)/poster.jpg", "up/more/B (2002)/poster.jpg"]);
     }
 
     #[test]
     fn a_link_gives_the_film_its_name() {
         let library = linked(&[".pool/4711/poster.jpg"], &[(".pool/4711", "A (2001)")]);
-        let found = posters(library.path(), &Options::default());
+        let found = posters(library.path(), &ScanOptions::default());
         assert_eq!(found[0].title, Title { title: "A".to_string(), year: Some(2001) });
     }
 
     #[test]
     fn links_to_files_are_files() {
         let library = linked(&["pictures/x.bin", "A (2001)/a.mkv"], &[("../pictures/x.bin", "A (2001)/poster.jpg")]);
-        assert_eq!(paths(library.path(), &Options::default()), ["A (2001)/poster.jpg"]);
+        assert_eq!(paths(library.path(), &ScanOptions::default()), ["A (2001)/poster.jpg"]);
     }
 
     #[test]
@@ -821,7 +821,7 @@ mod unix {
         let library =
             linked(&["A (2001)/a.mkv", "A (2001)/folder.jpg"], &[("gone", "A (2001)/poster.jpg"), ("b", "a")]);
         symlink("a", library.path().join("b")).unwrap();
-        let (good, bad): (Vec<_>, Vec<_>) = scan(library.path(), &Options::default()).partition(Result::is_ok);
+        let (good, bad): (Vec<_>, Vec<_>) = scan(library.path(), &ScanOptions::default()).partition(Result::is_ok);
         assert_eq!((good.len(), bad.len()), (1, 3), "{good:?}, {bad:?}");
     }
 
@@ -831,7 +831,7 @@ mod unix {
         let folder = TempDir::new().unwrap();
         let link = folder.path().join("library");
         symlink(disk.path(), &link).unwrap();
-        assert_eq!(paths(&link, &Options::default()), ["A (2001)/poster.jpg"]);
+        assert_eq!(paths(&link, &ScanOptions::default()), ["A (2001)/poster.jpg"]);
     }
 
     #[test]
@@ -848,7 +848,7 @@ mod unix {
         for name in names {
             File::create(library.path().join(OsStr::from_bytes(name))).unwrap();
         }
-        let found = posters(library.path(), &Options::default());
+        let found = posters(library.path(), &ScanOptions::default());
         let names: Vec<_> = found.iter().map(|poster| poster.path.file_name().unwrap().as_bytes()).collect();
         assert_eq!(names, [b"F\xe8e (2001)-POSTER.jpg".as_slice(), b"F\xe9e (2001).jpg"]);
         for poster in found {
@@ -861,7 +861,7 @@ mod unix {
     fn what_is_no_file_is_no_picture() {
         let library = library(&["A (2001)/folder.jpg"]);
         let _socket = UnixListener::bind(library.path().join("A (2001)/poster.jpg")).unwrap();
-        assert_eq!(paths(library.path(), &Options::default()), ["A (2001)/folder.jpg"]);
+        assert_eq!(paths(library.path(), &ScanOptions::default()), ["A (2001)/folder.jpg"]);
     }
 
     #[test]
@@ -872,7 +872,7 @@ mod unix {
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         // Nothing is closed to root.
         let is_readable = fs::read_dir(&closed).is_ok();
-        let items: Vec<_> = scan(library.path(), &Options::default()).map(|item| item.is_ok()).collect();
+        let items: Vec<_> = scan(library.path(), &ScanOptions::default()).map(|item| item.is_ok()).collect();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(items, [is_readable, true]);
     }

@@ -1,0 +1,117 @@
+//! Plan of a DCT-domain decode: how many coefficients of each block are kept, and where.
+
+use super::declined::Declined;
+use super::frame::{ComponentHeader, FrameHeader};
+
+/// The least scale, image to wanted size, at which DCT-domain downscaling is used. Below it, decoding all pixels and
+/// resizing them is faster.
+pub const MIN_SCALE: f64 = 2.5;
+
+/// Coefficients kept per side of a block for each output pixel that the side becomes. Of higher frequencies the
+/// triangle filter lets through less than 2 %: `sinc(1.75 / 2)^2`.
+const COEFFICIENTS_PER_PIXEL: f64 = 1.75;
+
+/// The part of a frame that is decoded for a wanted size.
+#[derive(Debug, PartialEq)]
+pub struct Plan {
+    /// MCUs across and down.
+    pub mcus: (usize, usize),
+    /// The layout of each component's coefficients.
+    pub layouts: Vec<Layout>,
+}
+
+/// Layout of the coefficients that are kept of a component: a row-major matrix `[blocks down * coefficients per side,
+/// blocks across * coefficients per side]`, where each block is a submatrix of its lowest frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// Horizontal and vertical sampling factor: blocks in an MCU.
+    pub sampling_factors: (usize, usize),
+    /// Pixels that a sample spans, across and down.
+    pub subsampling: (usize, usize),
+    /// Blocks across and down, those included that only complete MCUs.
+    pub blocks: (usize, usize),
+    /// Blocks across and down that show part of the image: those of a scan that is not interleaved (T.81, A.2.2).
+    pub visible_blocks: (usize, usize),
+    /// Coefficients kept of each block, across and down, 2 to 8.
+    pub coefficients_per_side: (usize, usize),
+}
+
+impl Plan {
+    /// The plan for an output of at most `wanted` width and height in pixels.
+    pub fn new(frame: &FrameHeader, wanted: (u32, u32)) -> Result<Self, Declined> {
+        let (width, height) = frame.dimensions;
+        let scale = (width as f64 / f64::from(wanted.0), height as f64 / f64::from(wanted.1));
+        if scale.0.min(scale.1) < MIN_SCALE {
+            return Err(Declined::TooSmall);
+        }
+        let mcus = frame.mcus();
+        let layout = |component: &ComponentHeader| {
+            let (factors, subsampling) = (component.sampling_factors, component.subsampling);
+            Layout {
+                sampling_factors: factors,
+                subsampling,
+                blocks: (mcus.0 * factors.0, mcus.1 * factors.1),
+                visible_blocks: (width.div_ceil(8 * subsampling.0), height.div_ceil(8 * subsampling.1)),
+                coefficients_per_side: (
+                    coefficients_per_side(scale.0 / subsampling.0 as f64),
+                    coefficients_per_side(scale.1 / subsampling.1 as f64),
+                ),
+            }
+        };
+        Ok(Self { mcus, layouts: frame.components.iter().map(layout).collect() })
+    }
+}
+
+impl Layout {
+    /// Coefficients in a row of the matrix.
+    pub fn stride(&self) -> usize {
+        self.blocks.0 * self.coefficients_per_side.0
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.blocks.1 * self.coefficients_per_side.1
+    }
+
+    /// Offset of the DC coefficient of the block at a column and a row.
+    #[inline(always)]
+    pub fn dc_offset(&self, (column, row): (usize, usize)) -> usize {
+        row * self.coefficients_per_side.1 * self.stride() + column * self.coefficients_per_side.0
+    }
+}
+
+/// Coefficients kept per side of a block where `scale` samples become one output pixel.
+fn coefficients_per_side(scale: f64) -> usize {
+    (COEFFICIENTS_PER_PIXEL * 8.0 / scale).ceil().clamp(2.0, 8.0) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn larger_scales_keep_fewer_coefficients() {
+        assert_eq!([1.0, 2.0, 2.6, 5.2, 10.4, 100.0].map(coefficients_per_side), [8, 7, 6, 3, 2, 2]);
+    }
+
+    #[test]
+    fn layouts_follow_from_scale_and_subsampling() {
+        let component = |id, factors, subsampling| ComponentHeader {
+            id,
+            quantisation_table: 0,
+            sampling_factors: (factors, factors),
+            subsampling: (subsampling, subsampling),
+        };
+        let components = vec![component(1, 2, 1), component(2, 1, 2), component(3, 1, 2)];
+        let frame = FrameHeader { is_progressive: false, dimensions: (500, 750), components };
+        assert_eq!(Plan::new(&frame, (100, 301)), Err(Declined::TooSmall));
+
+        let plan = Plan::new(&frame, (100, 150)).unwrap();
+        let [luma, cb, cr] = &plan.layouts[..] else { panic!("{plan:?}") };
+        assert_eq!(plan.mcus, (32, 47));
+        assert_eq!((luma.blocks, luma.visible_blocks, luma.coefficients_per_side), ((64, 94), (63, 94), (3, 3)));
+        assert_eq!((cb.blocks, cb.visible_blocks, cb.coefficients_per_side), ((32, 47), (32, 47), (6, 6)));
+        assert_eq!(cb, cr);
+        assert_eq!((luma.stride(), luma.rows(), luma.dc_offset((2, 1))), (192, 282, 3 * 192 + 6));
+    }
+}

@@ -1,0 +1,106 @@
+//! `train export`: the best epoch of a run as one ONNX file with a model card.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use cli_support::Outcome;
+use runtime::dataset::Source;
+use runtime::model::card::Card;
+
+use train::config::TrainConfig;
+use train::export;
+use train::files::write_atomically;
+use train::history::RunState;
+use train::run_dir::RunDir;
+
+use super::{DataArgs, RunArgs};
+
+/// Export a run's best epoch to ONNX, with its model card, after a check that tract computes what burn does
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// ONNX file to write
+    model: PathBuf,
+
+    /// Name of the model, for its card
+    #[arg(long, default_value = "poster-genres")]
+    name: String,
+
+    /// Description of the model, for its card [default: one made from the number of genres]
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// CSV files of posters for the parity check of burn and tract [default: the run's validation data, then its
+    /// training data]
+    #[arg(long, value_name = "CSV[=DIR]", num_args = 1.., alias = "gate")]
+    parity_data: Vec<Source>,
+
+    #[command(flatten)]
+    run: RunArgs,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// Exports the model, checks it, and writes the file if it passes.
+///
+/// # Errors
+/// If the run or its posters cannot be used, if the parity check fails, or if the file cannot be written.
+pub fn run(args: &Args) -> Result<Outcome> {
+    let failed = || format!("{}: cannot be written; name another file", args.model.display());
+    // A bad path should fail in the first second, not after the parity check.
+    let folder = args.model.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.map_or(Ok(()), std::fs::create_dir_all).with_context(failed)?;
+    anyhow::ensure!(!args.model.is_dir(), "{}: is a directory; name a file", args.model.display());
+
+    let run = args.run.find()?;
+    let config = run.config()?;
+    let (model, state) = run.calibrated_model(&Device::flex())?;
+    let card = card(args, &run, &config, &state)?;
+    let f16_min_size = run.calibration()?.quantization.f16_min_size;
+    let bytes = export::to_onnx(model, &card, f16_min_size)?;
+
+    let sources: Vec<&Source> = if args.parity_data.is_empty() {
+        config.validation.iter().chain(&config.train).collect()
+    } else {
+        args.parity_data.iter().collect()
+    };
+    let mut sets = Vec::new();
+    for source in sources {
+        sets.push(args.data.load(std::slice::from_ref(source), None, Some(&state.genres), &config.input)?);
+        if sets.iter().map(|set| set.len()).sum::<usize>() >= export::PARITY_POSTERS {
+            break;
+        }
+    }
+    // `to_onnx` consumes its network.
+    let (model, _) = run.calibrated_model(&Device::flex())?;
+    let parity = export::check_parity(&bytes, &model, &sets)?;
+    write_atomically(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
+    anstream::println!(
+        "{}: epoch {} of {}, {:.1} MB, weights of {}; burn and tract agree on {} posters to {:.1e}",
+        args.model.display(),
+        state.best_epoch,
+        run.folder().display(),
+        bytes.len() as f64 / 1e6,
+        f16_min_size.map_or("32 bits".into(), |size| format!("16 bits in tensors of {size} and more")),
+        parity.posters,
+        parity.largest,
+    );
+    Ok(Outcome::Complete)
+}
+
+fn card(args: &Args, run: &RunDir, config: &TrainConfig, state: &RunState) -> Result<Card> {
+    let description = args.description.clone().unwrap_or_else(|| {
+        format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
+    });
+    Ok(Card {
+        name: args.name.clone(),
+        description,
+        genres: state.genres.clone(),
+        input: config.input.clone(),
+        operating_points: run.operating_points()?,
+        training: run.training()?,
+        figures: run.figures()?,
+    })
+}
