@@ -14,16 +14,16 @@
 //!    of all lists and at least 100. Of lists that were never cut, the longest are few.
 //! 2. **Late genres are too rare in lists of N genres.** Let r(g) be the log of a genre's frequency in lists of N
 //!    divided by its frequency in lists of N - 1. The correlation of -r(g) with the genre's alphabetical rank is
-//!    larger than in 90 % of random orders of the genres. By itself this is weak evidence: some genres go with many others by nature,
-//!    and several of these (Action, Adventure, Animation) happen to come early in the alphabet.
+//!    larger than in 90 % of random orders of the genres. By itself this is weak evidence: some genres go with many
+//!    others by nature, and several of these (Action, Adventure, Animation) happen to come early in the alphabet.
 //! 3. **Lists of N genres end too early.** Lists of N that are the first part of longer lists are as many times more
 //!    frequent as there are genres left to come after their last one. The statistic is the mean, over lists of N, of
 //!    the number of genres that would come after the last one (the sum of these genres' frequencies in shorter lists),
 //!    minus its expectation under a model in which lists were not cut. In the model the probability of a set of N
-//!    genres is proportional to a weight for each genre, fitted so that each genre is exactly as frequent as it is in the lists
-//!    of N, times, for each pair in the set, how many times more often the pair occurs in shorter lists than chance
-//!    would have it. So neither a genre's frequency nor its affinities count as evidence, only the place at which lists
-//!    end. The difference is larger than in 98 % of random orders of the genres.
+//!    genres is proportional to a weight for each genre, fitted so that each genre is exactly as frequent as it is in
+//!    the lists of N, times, for each pair in the set, how many times more often the pair occurs in shorter lists than
+//!    chance would have it. So neither a genre's frequency nor its affinities count as evidence, only the place at
+//!    which lists end. The difference is larger than in 98 % of random orders of the genres.
 //!
 //! A set that was cut in another order, or at random, or that has no films with more than N genres, passes the third
 //! condition by chance in about one case of fifty. In a trial on whole lists of films from three sources that were cut
