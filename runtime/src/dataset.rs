@@ -1,8 +1,8 @@
 //! Labelled posters: CSV files and the folders that hold their pictures.
 //!
 //! Two layouts are read. Both need a column that says where the picture is: `path`, `image`, `file` or `filename` (a
-//! path below the image folder, usually the CSV file's own), or `Id` or `imdbId` (the picture is `<Id>.jpg` in the image
-//! folder, usually `Images` beside the CSV file).
+//! path below the image folder, usually the CSV file's own), or `Id` or `imdbId` (the picture is `<Id>.jpg` in the
+//! image folder, usually `Images` beside the CSV file).
 //!
 //! * **A column a genre**: cells are `1`, `0`, or empty for *unknown*. A column `Genre` beside them is for people and
 //!   is read for one thing only: a name in it such as `Action_Adventure`, made of genres that are unknown one by one,
@@ -13,15 +13,29 @@
 //!
 //! A column is a genre's if its first cell is `1`, `0` or empty; others (title, link, year) are passed over. Bytes that
 //! are not UTF-8 (the set "Movie Genre from its Poster" is Latin-1) do no harm there.
+//!
+//! Published lists of genres may stop after a number of genres, in alphabetical order: [`list_limit`] recognises such a
+//! set, and [`Dataset::with_list_limit`] turns the labels that may be missing from it into unknown ones.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+pub mod list_limit;
+mod table;
+
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use table::Table;
+
+use crate::dataset::list_limit::CutLists;
 use crate::metrics::{self, Bootstrap, Evaluation, Predictions};
+
+/// Names, in lower case, of the column of a film's title.
+pub const TITLE_COLUMNS: [&str; 3] = ["title", "primarytitle", "movie_title"];
+
+/// Names, in lower case, of the column of the year in which a film came out.
+pub const YEAR_COLUMNS: [&str; 4] = ["year", "startyear", "release_year", "title_year"];
 
 /// Posters with their labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,14 +59,20 @@ pub struct LabelledPoster {
     pub any_of: Vec<Vec<usize>>,
 }
 
-/// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where they
-/// usually do: paths are relative to the CSV file's own folder, `<Id>.jpg` is in `Images` beside it.
+/// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where
+/// they usually do: paths are relative to the CSV file's own folder, `<Id>.jpg` is in `Images` beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// The CSV file.
     pub csv: PathBuf,
     /// The folder that holds the pictures, if it is not the usual one.
     pub images: Option<PathBuf>,
+}
+
+impl Source {
+    fn read(&self) -> Result<Dataset, DatasetError> {
+        Table::read(&self.csv)?.dataset(self.images.as_deref())
+    }
 }
 
 impl FromStr for Source {
@@ -74,7 +94,7 @@ pub enum DatasetError {
     Csv {
         /// The file.
         csv: PathBuf,
-        /// What the reader said.
+        /// The error of the CSV reader.
         cause: csv::Error,
     },
     /// The header does not tell where the pictures are, or what their genres are.
@@ -115,7 +135,7 @@ impl Dataset {
     /// # Panics
     /// If there is no source.
     pub fn read(sources: &[Source]) -> Result<Self, DatasetError> {
-        let mut parts = sources.iter().map(read_one).collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut parts = sources.iter().map(Source::read).collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut whole = parts.next().expect("there must be a CSV file");
         for part in parts {
             let mut genres = whole.genres.clone();
@@ -141,6 +161,24 @@ impl Dataset {
             ..poster
         });
         Self { genres: genres.to_vec(), posters: posters.collect() }
+    }
+
+    /// The same posters with labels for lists of genres that were cut after `limit` genres in alphabetical order: in a
+    /// poster with at least `limit` positive genres, each negative label of a genre that comes alphabetically after the
+    /// last positive one becomes unknown. The order is that of the bytes of the names. Positive labels stay, and a
+    /// second call with the same limit changes nothing.
+    ///
+    /// Call this before [`Dataset::with_genres`], which may drop the last positive genre of a poster.
+    pub fn with_list_limit(mut self, limit: usize) -> Self {
+        for poster in &mut self.posters {
+            list_limit::mask(&self.genres, &mut poster.labels, limit);
+        }
+        self
+    }
+
+    /// Whether the genre lists were cut after a number of genres in alphabetical order; see [`list_limit`].
+    pub fn cut_lists(&self) -> Option<CutLists> {
+        list_limit::detect(&self.genres, self.posters.iter().map(|poster| poster.labels.as_slice()))
     }
 
     /// Every label, `[N, G]`.
@@ -170,98 +208,10 @@ impl Dataset {
     }
 }
 
-fn read_one(source: &Source) -> Result<Dataset, DatasetError> {
-    let csv = || source.csv.clone();
-    let csv_error = |cause| DatasetError::Csv { csv: csv(), cause };
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(&source.csv).map_err(csv_error)?;
-    let mut records = Vec::new();
-    for record in reader.byte_records() {
-        let record = record.map_err(csv_error)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        records.push((line, csv::StringRecord::from_byte_record_lossy(record)));
-    }
-    let Some(((_, header), records)) = records.split_first() else {
-        return Err(DatasetError::Empty { csv: csv() });
-    };
-    let Some((_, first)) = records.first() else { return Err(DatasetError::Empty { csv: csv() }) };
-
-    let header: Vec<&str> = header.iter().map(|name| name.trim_start_matches('\u{feff}').trim()).collect();
-    let column = |names: &[&str]| header.iter().position(|name| names.contains(&name.to_lowercase().as_str()));
-    let id_column = column(&["id", "imdbid"]);
-    let path_column = column(&["path", "image", "file", "filename"]);
-    let list_column = column(&["genres", "genre"]);
-    let genre_columns: Vec<usize> = (0..header.len())
-        .filter(|&index| ![id_column, path_column, list_column].contains(&Some(index)))
-        .filter(|&index| !header[index].is_empty() && label(&first[index]).is_ok())
-        .collect();
-    let folder = source.csv.parent().unwrap_or(Path::new(""));
-    let usual = || if path_column.is_some() { folder.to_path_buf() } else { folder.join("Images") };
-    let images = source.images.clone().unwrap_or_else(usual);
-    let Some(place) = path_column.or(id_column) else {
-        let problem = "has neither a column \"Id\" nor a column \"path\"; add one that says where each picture is";
-        return Err(DatasetError::Header { csv: csv(), problem });
-    };
-    if genre_columns.is_empty() && list_column.is_none() {
-        let problem =
-            "names no genres; add a column of 0 and 1 for each, or a column \"genres\" of lists like Action|Drama";
-        return Err(DatasetError::Header { csv: csv(), problem });
-    }
-
-    let genres: Vec<&str> = genre_columns.iter().map(|&index| header[index]).collect();
-    let mut posters = Vec::new();
-    let mut lists = Vec::new();
-    for (line, record) in records {
-        let id = record[place].trim().to_string();
-        let name = if path_column.is_some() { id.clone() } else { format!("{id}.jpg") };
-        let mut labels = Vec::with_capacity(genre_columns.len());
-        for &index in &genre_columns {
-            labels.push(label(&record[index]).map_err(|cell| DatasetError::Cell {
-                csv: csv(),
-                line: *line,
-                genre: header[index].into(),
-                cell,
-            })?);
-        }
-        let list = list_column.map(|index| genre_list(&record[index])).unwrap_or_default();
-        let any_of = list.iter().filter_map(|name| {
-            let mut members = name.split('_').map(|member| genres.iter().position(|genre| *genre == member));
-            let group: Vec<usize> = members.by_ref().collect::<Option<_>>()?;
-            (group.len() > 1 && group.iter().all(|member| labels[*member].is_none())).then_some(group)
-        });
-        posters.push(LabelledPoster { path: images.join(name), id, any_of: any_of.collect(), labels });
-        lists.push(list);
-    }
-    if !genres.is_empty() {
-        return Ok(Dataset { genres: genres.into_iter().map(Into::into).collect(), posters });
-    }
-    let genres: Vec<String> = lists.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    for (poster, list) in posters.iter_mut().zip(&lists) {
-        poster.labels =
-            genres.iter().map(|genre| if list.is_empty() { None } else { Some(list.contains(genre)) }).collect();
-    }
-    Ok(Dataset { genres, posters })
-}
-
-fn label(cell: &str) -> Result<Option<bool>, String> {
-    match cell.trim() {
-        "" => Ok(None),
-        "1" | "1.0" => Ok(Some(true)),
-        "0" | "0.0" => Ok(Some(false)),
-        other => Err(other.into()),
-    }
-}
-
-/// The genres of `Action|Drama`, `Action, Drama` or `['Action', 'Drama']`.
-fn genre_list(cell: &str) -> Vec<String> {
-    let cell = cell.trim().trim_start_matches('[').trim_end_matches(']');
-    cell.split(['|', ',', ';'])
-        .map(|genre| genre.trim().trim_matches(['\'', '"']).trim().to_string())
-        .filter(|genre| !genre.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn read(files: &[&str]) -> Result<Dataset, DatasetError> {

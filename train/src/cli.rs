@@ -4,9 +4,11 @@ pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod inspect;
+pub mod labels;
 pub mod split;
 pub mod tune;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,6 +39,31 @@ impl RunArgs {
     }
 }
 
+/// How labels are read.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct LabelArgs {
+    /// Genre lists were cut after N genres in alphabetical order: make unknown what may be missing from them; `train
+    /// inspect` recognises such lists
+    #[arg(long, value_name = "N")]
+    list_limit: Option<NonZeroUsize>,
+}
+
+impl LabelArgs {
+    /// The number of genres after which lists were cut.
+    fn list_limit(self) -> Option<usize> {
+        self.list_limit.map(NonZeroUsize::get)
+    }
+}
+
+/// Reads CSV files whose lists were cut after `list_limit` genres, if it is given.
+fn read_labels(sources: &[Source], list_limit: Option<usize>) -> Result<Dataset> {
+    let dataset = Dataset::read(sources)?;
+    Ok(match list_limit {
+        Some(limit) => dataset.with_list_limit(limit),
+        None => dataset,
+    })
+}
+
 /// How posters are loaded.
 #[derive(clap::Args, Debug)]
 pub struct DataArgs {
@@ -51,9 +78,15 @@ pub struct DataArgs {
 
 impl DataArgs {
     /// Loads posters with their labels for these genres, or for those of the CSV files. Posters that cannot be read are
-    /// named on standard error and left out.
-    fn load(&self, sources: &[Source], genres: Option<&[String]>, input: &InputSpec) -> Result<Arc<PosterSet>> {
-        let mut dataset = Dataset::read(sources)?;
+    /// named on standard error and left out. Labels that lists cut after `list_limit` genres do not tell are unknown.
+    fn load(
+        &self,
+        sources: &[Source],
+        list_limit: Option<usize>,
+        genres: Option<&[String]>,
+        input: &InputSpec,
+    ) -> Result<Arc<PosterSet>> {
+        let mut dataset = read_labels(sources, list_limit)?;
         if let Some(genres) = genres {
             dataset = dataset.with_genres(genres);
         }

@@ -21,6 +21,10 @@ pub struct TrainConfig {
     pub train: Vec<Source>,
     /// CSV files of the validation posters, for the best epoch, calibration and thresholds.
     pub validation: Vec<Source>,
+    /// The number of genres, in alphabetical order, after which the genre lists of all these files were cut; whole
+    /// lists if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_limit: Option<usize>,
     /// The network's architecture.
     pub architecture: Architecture,
     /// Initial weights: a weights file, an exported model, or a run directory; random if absent.
@@ -98,6 +102,7 @@ pub(crate) mod tests {
         TrainConfig {
             train: vec!["/home/me/posters/train.csv".parse().unwrap()],
             validation: vec!["/home/me/posters/val.csv".parse().unwrap()],
+            list_limit: None,
             architecture: Architecture::Cnn,
             pretrained: Some("/home/me/weights/imagenet.pth".into()),
             started_from: None,

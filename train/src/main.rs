@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cli_support::Outcome;
 
-use crate::cli::{evaluate, export, fit, inspect, split, tune};
+use crate::cli::{evaluate, export, fit, inspect, labels, split, tune};
 
 /// A training step frees and allocates gigabytes in blocks of the same sizes again and again. The system's allocator
 /// maps and zeroes their pages anew each time, which takes a quarter of the training time; mimalloc keeps them.
@@ -25,6 +25,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Inspect(inspect::Args),
+    Labels(labels::Args),
     Split(split::Args),
     Fit(fit::Args),
     Tune(tune::Args),
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Inspect(args) => inspect::run(&args),
+        Command::Labels(args) => labels::run(&args),
         Command::Split(args) => split::run(&args),
         Command::Fit(args) => fit::run(&args),
         Command::Tune(args) => tune::run(&args),

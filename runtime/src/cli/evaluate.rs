@@ -1,5 +1,7 @@
 //! `runtime evaluate`: metrics of a model on labelled posters.
 
+use std::num::NonZeroUsize;
+
 use anyhow::ensure;
 use cli_support::{Outcome, ReportArgs, complain};
 use rayon::prelude::*;
@@ -14,6 +16,10 @@ pub struct Args {
     /// CSV files of labelled posters; name the folder of the pictures, if it is not `Images` or the CSV's own, behind a `=`
     #[arg(required = true, value_name = "CSV[=FOLDER]")]
     data: Vec<Source>,
+
+    /// Genre lists were cut after N genres in alphabetical order: make unknown what may be missing from them
+    #[arg(long, value_name = "N")]
+    list_limit: Option<NonZeroUsize>,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -30,7 +36,11 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let model = args.model.open()?;
     let card = model.card();
     let point = args.model.choose(&model)?;
-    let mut dataset = Dataset::read(&args.data)?.with_genres(&card.genres);
+    let mut dataset = Dataset::read(&args.data)?;
+    if let Some(limit) = args.list_limit {
+        dataset = dataset.with_list_limit(limit.get());
+    }
+    dataset = dataset.with_genres(&card.genres);
     ensure!(
         dataset.posters.iter().any(|poster| poster.labels.iter().any(Option::is_some)),
         "none of the genres in the CSV is one of the model's ({}); use a data set with the same genre names",

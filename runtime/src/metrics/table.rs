@@ -4,7 +4,7 @@ use super::{Averages, BASELINE_PRECISION, Evaluation, MIN_SUPPORT, PrecisionReca
 
 impl Evaluation {
     /// The figures as aligned text with three decimals: a row per genre, then the averages with their intervals.
-    /// A figure that is not defined is shown as `-`.
+    /// A figure that is not defined is shown as `-`. Where labels are unknown, each genre's row has their number.
     pub fn table(&self) -> String {
         let blocks =
             [align(&self.genre_rows()), align(&self.average_rows()), align(&self.summary_rows()), self.notes()];
@@ -29,27 +29,17 @@ impl Evaluation {
         align(&rows)
     }
 
+    /// A row per genre. The column of unknown labels is there only if there are any.
     fn genre_rows(&self) -> Vec<Vec<String>> {
-        let head = [
-            "genre",
-            "support",
-            "prevalence",
-            "threshold",
-            "precision",
-            "recall",
-            "F1",
-            "AP",
-            "AUC",
-            "TP",
-            "FP",
-            "FN",
-            "TN",
-        ];
-        let mut rows = vec![head.map(String::from).to_vec()];
+        let shows_unknown = self.unknown_labels() > 0;
+        let mut head = vec!["genre", "support"];
+        head.extend(shows_unknown.then_some("unknown"));
+        head.extend(["prevalence", "threshold", "precision", "recall", "F1", "AP", "AUC", "TP", "FP", "FN", "TN"]);
+        let mut rows = vec![head.into_iter().map(String::from).collect()];
         rows.extend(self.genres.iter().map(|it| {
-            vec![
-                it.genre.clone(),
-                it.support.to_string(),
+            let mut row = vec![it.genre.clone(), it.support.to_string()];
+            row.extend(shows_unknown.then(|| (self.posters - it.known).to_string()));
+            row.extend([
                 decimals(it.prevalence),
                 decimals(it.threshold.into()),
                 decimals(it.precision),
@@ -61,9 +51,14 @@ impl Evaluation {
                 it.confusion.false_positives.to_string(),
                 it.confusion.false_negatives.to_string(),
                 it.confusion.true_negatives.to_string(),
-            ]
+            ]);
+            row
         }));
         rows
+    }
+
+    fn unknown_labels(&self) -> usize {
+        self.genres.iter().map(|it| self.posters - it.known).sum()
     }
 
     fn average_rows(&self) -> Vec<Vec<String>> {
@@ -107,6 +102,13 @@ impl Evaluation {
             self.genres.len(),
             if self.macro_genres.is_empty() { "none".to_owned() } else { self.macro_genres.join(", ") },
         );
+        let (unknown, labels) = (self.unknown_labels(), self.posters * self.genres.len());
+        if unknown > 0 {
+            notes += &format!(
+                "{unknown} of {labels} labels are unknown ({:.1} %); every figure is over the known ones.\n",
+                100.0 * unknown as f64 / labels as f64,
+            );
+        }
         let tested: Vec<_> = self.genres.iter().filter_map(|it| Some((&it.genre, it.reliable?))).collect();
         let unreliable: Vec<&str> =
             tested.iter().filter(|(_, reliable)| !reliable).map(|(it, _)| it.as_str()).collect();
@@ -158,8 +160,8 @@ fn align(rows: &[Vec<String>]) -> String {
 mod tests {
     use super::super::{Predictions, evaluate};
 
-    #[test]
-    fn columns_line_up() {
+    /// The tables of six posters, the third of which has this label of Science fiction.
+    fn tables(third: Option<bool>) -> [String; 2] {
         let evaluation = evaluate(
             &Predictions {
                 genres: &["Drama".to_owned(), "Science fiction".to_owned()],
@@ -167,7 +169,7 @@ mod tests {
                 labels: &[
                     [Some(true), Some(false)],
                     [Some(true), Some(false)],
-                    [Some(true), None],
+                    [Some(true), third],
                     [Some(true), Some(false)],
                     [Some(true), Some(false)],
                     [Some(false), Some(false)],
@@ -177,14 +179,32 @@ mod tests {
             &[0.5, 0.65],
             None,
         );
-        assert_eq!(evaluation.table(), TABLE);
-        assert_eq!(evaluation.confusion_table(), CONFUSION_TABLE);
+        [evaluation.table(), evaluation.confusion_table()]
     }
 
-    const TABLE: &str = "\
+    #[test]
+    fn columns_line_up() {
+        let [table, confusion_table] = tables(None);
+        assert_eq!(table, TABLE);
+        assert_eq!(confusion_table, CONFUSION_TABLE);
+    }
+
+    #[test]
+    fn a_set_without_unknown_labels_has_no_column_for_them() {
+        let [table, _] = tables(Some(false));
+        assert!(table.starts_with(COMPLETE), "{table}");
+        assert!(!table.contains("unknown"), "{table}");
+    }
+
+    const COMPLETE: &str = "\
 genre            support  prevalence  threshold  precision  recall     F1     AP    AUC  TP  FP  FN  TN
 Drama                  5       0.833      0.500      1.000   0.800  0.889  1.000  1.000   4   0   1   1
-Science fiction        0       0.000      0.650      0.000   0.000  0.000      -      -   0   2   0   3
+Science fiction        0       0.000      0.650      0.000   0.000  0.000      -      -   0   2   0   4
+";
+    const TABLE: &str = "\
+genre            support  unknown  prevalence  threshold  precision  recall     F1     AP    AUC  TP  FP  FN  TN
+Drama                  5        0       0.833      0.500      1.000   0.800  0.889  1.000  1.000   4   0   1   1
+Science fiction        0        1       0.000      0.650      0.000   0.000  0.000      -      -   0   2   0   3
 
 average   precision  recall     F1
 micro         0.667   0.800  0.727
@@ -203,6 +223,7 @@ coverage                   1.167
 calibration error          0.218
 
 Macro and mean figures go over the genres with a support of at least 5 (1 of 2): Drama.
+1 of 12 labels are unknown (8.3 %); every figure is over the known ones.
 Frequencies lie within the 95 % band around their probabilities for 1 of 1 genres.
 ";
     const CONFUSION_TABLE: &str = "\

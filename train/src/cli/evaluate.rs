@@ -9,7 +9,7 @@ use runtime::operating_point;
 use train::data::source::short_names;
 use train::predict;
 
-use super::{DataArgs, RunArgs};
+use super::{DataArgs, LabelArgs, RunArgs};
 
 /// Evaluate a run's best epoch on labelled posters: metrics per genre and averages
 #[derive(clap::Args, Debug)]
@@ -21,6 +21,9 @@ pub struct Args {
     /// Operating point whose thresholds are applied [default: the first one; only its metrics go into the model card]
     #[arg(long, value_name = "NAME")]
     operating_point: Option<String>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     report: ReportArgs,
@@ -43,7 +46,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let points = run.operating_points()?;
     let point = operating_point::find(&points, args.operating_point.as_deref())?;
 
-    let set = args.loading.load(&args.data, Some(&state.genres), &input)?;
+    let set = args.loading.load(&args.data, args.labels.list_limit(), Some(&state.genres), &input)?;
     let probabilities = predict::probabilities(&predict::logits(&model, &set, &input, args.loading.workers));
     let evaluation = set.dataset().evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     if args.operating_point.is_none() {

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     };
     let mut sets = Vec::new();
     for source in sources {
-        sets.push(args.data.load(std::slice::from_ref(source), Some(&state.genres), &config.input)?);
+        sets.push(args.data.load(std::slice::from_ref(source), None, Some(&state.genres), &config.input)?);
         if sets.iter().map(|set| set.len()).sum::<usize>() >= export::PARITY_POSTERS {
             break;
         }

@@ -20,7 +20,7 @@ use train::run_dir::RunDir;
 use train::trainer::{Ending, Trainer};
 use train::tune::tune;
 
-use super::{DataArgs, RunArgs, print_tuned};
+use super::{DataArgs, LabelArgs, RunArgs, print_tuned};
 
 /// Train a network; choose its best epoch, calibration and thresholds on validation posters
 #[derive(clap::Args, Debug)]
@@ -29,7 +29,7 @@ pub struct Args {
     config: ConfigArgs,
 
     /// Resume the run named by --run, or the newest one, after its last whole epoch, with its saved configuration
-    #[arg(long, conflicts_with = "ConfigArgs")]
+    #[arg(long, conflicts_with_all = ["ConfigArgs", "LabelArgs"])]
     resume: bool,
 
     #[command(flatten)]
@@ -164,6 +164,9 @@ struct ConfigArgs {
     #[arg(long, required_unless_present = "resume", value_name = "CSV[=DIR]", num_args = 1..)]
     validation: Vec<Source>,
 
+    #[command(flatten)]
+    labels: LabelArgs,
+
     /// Network architecture
     #[arg(long, value_enum, default_value_t = ArchitectureArg::Cnn)]
     architecture: ArchitectureArg,
@@ -293,6 +296,7 @@ impl ConfigArgs {
         Ok(TrainConfig {
             train: self.train.clone(),
             validation: self.validation.clone(),
+            list_limit: self.labels.list_limit(),
             architecture: self.architecture.into(),
             pretrained: self.pretrained.clone(),
             started_from: initial.and_then(InitialWeights::training),
@@ -377,8 +381,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some(run) => run.config()?,
         None => args.config.config()?,
     };
-    let train = args.data.load(&config.train, None, &config.input)?;
-    let validation = args.data.load(&config.validation, Some(&train.genres), &config.input)?;
+    let train = args.data.load(&config.train, config.list_limit, None, &config.input)?;
+    let validation = args.data.load(&config.validation, config.list_limit, Some(&train.genres), &config.input)?;
     let run = match resumed {
         Some(run) => run,
         None => RunDir::create(&args.run.runs, args.run.run.as_deref(), &config)?,

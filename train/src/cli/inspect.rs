@@ -1,4 +1,4 @@
-//! `train inspect`: statistics of a dataset.
+//! `train inspect`: statistics of a dataset, and a warning about genre lists that were cut.
 
 use std::io::Write;
 
@@ -7,9 +7,12 @@ use anyhow::Result;
 use cli_support::{Outcome, complain};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
+use runtime::dataset::list_limit::CutLists;
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess;
 use train::progress::progress_bar;
+
+use super::{LabelArgs, read_labels};
 
 /// Genres with fewer positives are reported as rare: too few to learn from, and to measure a metric on.
 const RARE: usize = 50;
@@ -23,6 +26,9 @@ pub struct Args {
     /// CSV files of labelled posters
     #[arg(required = true, value_name = "CSV[=DIR]")]
     data: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 }
 
 /// Prints the statistics to standard output, and each image that cannot be read to standard error.
@@ -30,7 +36,7 @@ pub struct Args {
 /// # Errors
 /// If a CSV file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let dataset = Dataset::read(&args.data)?;
+    let dataset = read_labels(&args.data, args.labels.list_limit())?;
     let bar = progress_bar(dataset.posters.len() as u64, "reading posters");
     let problems: Vec<Option<String>> = dataset
         .posters
@@ -42,6 +48,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let problems: Vec<String> = problems.into_iter().flatten().collect();
     problems.iter().for_each(|problem| complain(problem));
     print(&dataset, problems.len())?;
+    for source in &args.data {
+        // Each file is tested by itself: one with whole lists would hide that another has none longer than N.
+        let dataset = read_labels(std::slice::from_ref(source), args.labels.list_limit())?;
+        if let Some(cut) = dataset.cut_lists() {
+            print_cut_lists(source, &cut)?;
+        }
+    }
     Ok(if problems.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
 
@@ -90,5 +103,34 @@ fn print(dataset: &Dataset, unreadable: usize) -> Result<()> {
     if !rare.is_empty() {
         writeln!(out, "\n{bold}too rare to learn well{bold:#} (under {RARE} posters): {}", rare.join(", "))?;
     }
+    Ok(())
+}
+
+fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
+    let CutLists { limit, at_limit, posters, unknown, early_ratio, late_ratio, late_genres } = cut;
+    let (bold, csv) = (Style::new().bold(), source.csv.display());
+    let share = 100.0 * *at_limit as f64 / *posters as f64;
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "\n{bold}cut lists{bold:#} in {csv}: no list is longer than {limit} genres; {at_limit} of {posters} posters \
+         ({share:.1} %) have exactly {limit}."
+    )?;
+    writeln!(
+        out,
+        "Compared with shorter lists, genres of the alphabet's first half are {early_ratio:.1} times as frequent in \
+         these, those of the second half {late_ratio:.1} times."
+    )?;
+    writeln!(
+        out,
+        "Genres late in the alphabet are missing from them, above all {}: lists were probably cut at {limit} in \
+         alphabetical order.",
+        late_genres.join(", ")
+    )?;
+    writeln!(
+        out,
+        "Use --list-limit {limit}: it makes the {unknown} labels unknown that come after the last genre of these lists. \
+         Or complete the lists with `train labels complete`."
+    )?;
     Ok(())
 }

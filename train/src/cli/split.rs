@@ -15,6 +15,8 @@ use train::data::split::stratify;
 use train::files::write_atomically;
 use train::progress::progress_bar;
 
+use super::{LabelArgs, read_labels};
+
 /// Split a dataset into parts, stratified by genre; near-duplicates stay together
 ///
 /// Posters that cannot be read are left out. The parts are CSV files that refer to the images where they are.
@@ -23,6 +25,9 @@ pub struct Args {
     /// CSV files of labelled posters
     #[arg(required = true, value_name = "CSV[=DIR]")]
     data: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     /// Name and relative size of each part
     #[arg(long, value_name = "NAME=SHARE,…", value_delimiter = ',', default_value = "train=80,val=10,test=10")]
@@ -73,7 +78,7 @@ fn split(args: &Args) -> Result<Outcome> {
     for path in &paths {
         ensure!(!path.exists(), "{}: exists already; remove it or name another directory with --out", path.display());
     }
-    let dataset = Dataset::read(&args.data)?;
+    let dataset = read_labels(&args.data, args.labels.list_limit())?;
     let total = dataset.posters.len();
     let (posters, hashes) = hashed(dataset.posters);
     let groups = duplicates::groups(&hashes);

@@ -5,7 +5,7 @@ use cli_support::Outcome;
 use runtime::dataset::Source;
 use train::tune::tune;
 
-use super::{DataArgs, RunArgs, print_tuned};
+use super::{DataArgs, LabelArgs, RunArgs, print_tuned};
 
 /// Calibrate a trained network and choose its thresholds on validation posters
 ///
@@ -15,6 +15,9 @@ pub struct Args {
     /// CSV files of posters that the network was not trained on [default: the run's validation data]
     #[arg(value_name = "CSV[=DIR]")]
     validation: Vec<Source>,
+
+    #[command(flatten)]
+    labels: LabelArgs,
 
     #[command(flatten)]
     run: RunArgs,
@@ -30,8 +33,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Outcome> {
     let run = args.run.find()?;
     let config = run.config()?;
-    let sources = if args.validation.is_empty() { &config.validation } else { &args.validation };
-    let validation = args.data.load(sources, Some(&run.trained_state()?.genres), &config.input)?;
+    // The run's own validation posters keep the labels that it validated with, unless another limit is given.
+    let (sources, run_limit) = match args.validation.as_slice() {
+        [] => (config.validation.as_slice(), config.list_limit),
+        named => (named, None),
+    };
+    let limit = args.labels.list_limit().or(run_limit);
+    let validation = args.data.load(sources, limit, Some(&run.trained_state()?.genres), &config.input)?;
     print_tuned(&tune(&run, &validation, args.data.workers)?);
     Ok(if validation.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }
