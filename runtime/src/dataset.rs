@@ -1,8 +1,8 @@
 //! Labelled posters: CSV files and the folders that hold their pictures.
 //!
 //! Two layouts are read. Both need a column that says where the picture is: `path`, `image`, `file` or `filename` (a
-//! path below the image folder, usually the CSV file's own), or `Id` or `imdbId` (the picture is `<Id>.jpg` in the
-//! image folder, usually `Images` beside the CSV file).
+//! path below the image folder, usually the CSV file's own), or `Id`, `imdbId`, `imdb_id` or `tconst` (the picture is
+//! `<Id>.jpg` in the image folder, usually `Images` beside the CSV file).
 //!
 //! * **A column a genre**: cells are `1`, `0`, or empty for *unknown*. A column `Genre` beside them is for people and
 //!   is read for one thing only: a name in it such as `Action_Adventure`, made of genres that are unknown one by one,

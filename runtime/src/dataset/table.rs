@@ -54,7 +54,7 @@ impl Table {
 
         let mut table =
             Self { csv: csv.into(), header, rows, names, id: None, path: None, list: None, genre_columns: Vec::new() };
-        table.id = table.column(&["id", "imdbid"]);
+        table.id = table.column(&["id", "imdbid", "imdb_id", "tconst"]);
         table.path = table.column(&["path", "image", "file", "filename"]);
         table.list = table.column(&["genres", "genre"]);
         let not_genres =
