@@ -1,5 +1,5 @@
 //! Weight rounding after training: pointwise convolutions to bf16 for faster inference, large tensors to f16 for a
-//! smaller file.
+//! smaller file. Integer quantization is not part of it.
 
 use serde::{Deserialize, Serialize};
 

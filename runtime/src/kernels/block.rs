@@ -1,7 +1,7 @@
-//! Fused inverted residual block of MobileNetV2: expand (1 x 1), depthwise (3 x 3), project (1 x 1) over strips in L2.
+//! Fused inverted residual block of MobileNetV2: expand (1 x 1), depthwise (3 x 3), project (1 x 1) over row strips.
 //!
-//! A strip is a few rows of the expanded feature map, so that the whole of it, six times the size of the block's input,
-//! is never materialised. Rows that two strips share (the depthwise kernel is three rows high) are kept, not
+//! A strip is a few rows of the expanded feature map that fit into the L2 cache: the whole map, six times the size of the
+//! block's input, is never materialised. Rows that two strips share (the depthwise kernel is three rows high) are kept, not
 //! recomputed.
 
 use std::array::from_fn;

@@ -2,8 +2,9 @@
 //!
 //! Every threshold lies strictly inside (0, 1), and midway between two neighbouring distinct validation scores, so
 //! that the float noise between two machines does not flip a decision. (The thresholds of `balanced` are blends of such
-//! thresholds.) What a description promises was measured on the posters the thresholds were chosen on: on
-//! others it holds less exactly, the fewer the positives the less.
+//! thresholds.) The precision or recall that the description of an
+//! operating point states was measured on the validation posters: on others it holds less exactly, the fewer the
+//! positives the less.
 
 use super::Predictions;
 use super::ranking::{Cut, Ranking};

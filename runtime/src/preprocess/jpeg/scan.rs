@@ -1,4 +1,5 @@
-//! Decoding of a scan: traversal of its MCUs (T.81, A.2) and restart intervals (E.2.4).
+//! Decoding of a scan: traversal of its minimum coded units (MCU; ITU-T T.81, A.2) and restart
+//! intervals (E.2.4).
 //!
 //! `tests/jpeg_scaling.rs` decodes interleaved and other scans, sequential and progressive, with and without restarts.
 
