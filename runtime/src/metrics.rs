@@ -147,7 +147,7 @@ pub struct PrecisionRecall {
     pub f1: f64,
 }
 
-/// How to draw the resamples. A thousand are enough for two digits of a 95 % interval.
+/// Bootstrap parameters. A thousand resamples are enough for two digits of a 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// Number of resamples, at least 1.

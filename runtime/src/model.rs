@@ -71,7 +71,7 @@ enum EngineError {
     Engine(&'static str),
 }
 
-/// How a model is opened.
+/// Options for opening a model: engine, bf16, lazy compilation, pixel limit.
 ///
 /// ```
 /// use runtime::{Engine, ModelOptions};

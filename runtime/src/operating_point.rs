@@ -14,7 +14,7 @@ pub fn reaches(probability: f32, threshold: f32) -> bool {
 pub struct OperatingPoint {
     /// Short name, by which the user picks it.
     pub name: String,
-    /// What it is chosen for, in a sentence or two.
+    /// Criterion by which its thresholds were chosen, in a sentence or two.
     pub description: String,
     /// `[G]`, each strictly inside (0, 1).
     pub thresholds: Vec<f32>,

@@ -39,7 +39,7 @@ impl RunArgs {
     }
 }
 
-/// How labels are read.
+/// Options for reading labels.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct LabelArgs {
     /// Genre lists were cut after N genres in alphabetical order: make unknown what may be missing from them; `train
@@ -64,7 +64,7 @@ fn read_labels(sources: &[Source], list_limit: Option<usize>) -> Result<Dataset>
     })
 }
 
-/// How posters are loaded.
+/// Options of the poster cache and the data loader.
 #[derive(clap::Args, Debug)]
 pub struct DataArgs {
     /// Directory of the cache: decoded posters, features of a frozen backbone, probabilities of teachers

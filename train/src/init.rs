@@ -24,7 +24,7 @@ pub enum InitialWeights {
         genres: Vec<String>,
         /// The input that it was trained with.
         input: InputSpec,
-        /// How it was trained.
+        /// Training settings and data.
         training: Training,
     },
 }

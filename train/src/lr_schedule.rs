@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How the learning rate decays after the warm-up.
+/// Learning-rate decay after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decay {

@@ -163,7 +163,7 @@ impl RunDir {
         Ok((calibration.quantization.apply(model.with_calibration(&calibration.scales)), state))
     }
 
-    /// How the network was trained, for the model card.
+    /// Training settings and data for the model card.
     ///
     /// # Errors
     /// If no epoch is done or a file cannot be read.

@@ -28,7 +28,7 @@ use crate::run_dir::RunDir;
 /// Posters that the statistics of a pretrained backbone's features are computed from.
 const STANDARDISATION_POSTERS: usize = 1024;
 
-/// How a training ended.
+/// Outcome of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// After the last epoch, or by early stopping.
@@ -53,7 +53,7 @@ pub struct Trainer<'a> {
     pub workers: usize,
 }
 
-/// What training changes.
+/// Training state: weights, EMA and optimizer moments.
 struct TrainState {
     /// On a device with gradients.
     model: Model,
@@ -62,7 +62,7 @@ struct TrainState {
     optimizer: ModuleOptimizer,
 }
 
-/// What all epochs of a run share.
+/// Context that all epochs of a run share.
 struct EpochContext {
     prior: Prior,
     teacher: Option<Arc<Vec<f32>>>,

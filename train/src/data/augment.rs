@@ -24,11 +24,11 @@ pub struct Augmentation {
     /// al., "Random erasing data augmentation", 2020).
     #[serde(alias = "erase")]
     pub random_erasing: f64,
-    /// How two posters are mixed.
+    /// Mixup, CutMix or neither.
     pub mix: Mix,
 }
 
-/// How two posters, and their labels, are mixed.
+/// Augmentation that mixes two posters and their labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mix {

@@ -66,7 +66,7 @@ impl Batch {
     }
 }
 
-/// How the loader prepares the batches of one epoch.
+/// Data loader configuration of one epoch.
 #[derive(Clone)]
 pub struct LoaderConfig {
     /// The network's input.
@@ -81,7 +81,7 @@ pub struct LoaderConfig {
     pub workers: usize,
 }
 
-/// Where the inputs of a batch come from.
+/// Source of the inputs of a batch.
 #[derive(Clone)]
 pub enum Source {
     /// The pixels of the [`PosterSet`].

@@ -17,14 +17,14 @@ use runtime::dataset::{TITLE_COLUMNS, Table, YEAR_COLUMNS};
 const ID_COLUMNS: [&[&str]; 3] =
     [&["imdbid", "imdb_id", "tconst", "imdb"], &["id"], &["path", "image", "file", "filename"]];
 
-/// How the second table is used.
+/// Options of the join with the second table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// The number of genres, in alphabetical order, after which lists of the first table were cut.
     pub list_limit: Option<usize>,
 }
 
-/// How a row was joined.
+/// Join key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
     /// The second table has a row of the same id.
@@ -35,12 +35,12 @@ pub enum Joined {
     No,
 }
 
-/// What became of a row.
+/// Join result of a row.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The row's id as written, or its title.
     pub id: String,
-    /// How it was joined.
+    /// Join key.
     pub joined: Joined,
     /// Genres that the first table did not list.
     pub added: Vec<String>,
@@ -55,7 +55,7 @@ pub struct Row {
 pub struct Completed {
     /// Header and rows.
     pub records: Vec<ByteRecord>,
-    /// What became of each row.
+    /// Join result of each row.
     pub rows: Vec<Row>,
     /// Labels of joined rows that were unknown and are 0.
     pub settled: usize,
