@@ -4,18 +4,13 @@
 //! probabilities and mean average precision (mAP) are apart.
 //!
 //! Pixels are rounded to whole levels more than once on either way. What that alone does to scores shows where `image`
-//! resizes the same pixels by the same filter: it rounds elsewhere. Beside that it tells what products of 16-bit floats do, on
-//! processors that have them; in all else they are left out.
-
-use std::fs;
-use std::path::Path;
+//! resizes the same pixels by the same filter: it rounds elsewhere.
 
 use benches::models;
 use image::RgbImage;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess::{self, DecodedImage, MAX_PIXELS, Rgb8Image};
-use runtime::{Model, ModelOptions};
 
 /// Sizes to which the posters are enlarged.
 const SIZES: [(u32, u32); 2] = [(1000, 1500), (2000, 3000)];
@@ -32,27 +27,26 @@ fn main() {
     let mut manifest = Dataset::read(&[source]).unwrap_or_else(|error| panic!("{error}"));
     manifest.posters.truncate(count);
 
-    let models: Vec<_> = models().into_iter().map(|(path, model)| (exact(&path), path, model)).collect();
+    let models = models();
     for size in SIZES {
-        let mut scores = vec![[const { Vec::new() }; 4]; models.len()];
+        let mut scores = vec![[const { Vec::new() }; 3]; models.len()];
         for poster in &manifest.posters {
             let original = preprocess::open(&poster.path).unwrap_or_else(|error| panic!("{error}"));
             let jpeg = enlarge(&original, size);
             let pixels = preprocess::decode(&jpeg, "enlarged").expect("the poster is sound");
-            for ((exact, _, model), scores) in models.iter().zip(&mut scores) {
-                let [whole, short, resized] = three_ways(&jpeg, &pixels, model.card().input.size());
-                let ways = [(exact, whole.clone()), (exact, short), (exact, resized), (model, whole)];
-                for ((model, picture), scores) in ways.into_iter().zip(scores) {
+            for ((_, model), scores) in models.iter().zip(&mut scores) {
+                let ways = three_ways(&jpeg, &pixels, model.card().input.size());
+                for (picture, scores) in ways.into_iter().zip(scores) {
                     scores.extend(model.classify_image(picture).expect("the model runs").into_probabilities());
                 }
             }
         }
-        for ((_, path, model), scores) in models.iter().zip(&scores) {
+        for ((path, model), scores) in models.iter().zip(&scores) {
             let name = path.file_name().unwrap_or_default().display();
             println!("{name}, {} posters at {} x {}", manifest.posters.len(), size.0, size.1);
             let manifest = manifest.clone().with_genres(&model.card().genres);
             let thresholds = &model.card().operating_points[0].thresholds;
-            let ways = ["all pixels", "no pixels", "all pixels, resized by image", "all pixels, 16-bit products"];
+            let ways = ["all pixels", "no pixels", "all pixels, resized by image"];
             for (way, values) in ways.iter().zip(scores) {
                 let apart = || values.iter().zip(&scores[0]).map(|(a, b)| (a - b).abs());
                 let furthest = apart().fold(0.0, f32::max);
@@ -62,15 +56,6 @@ fn main() {
             }
         }
     }
-}
-
-/// A model without products of 16-bit floats.
-fn exact(path: &Path) -> Model {
-    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: cannot be read ({error})", path.display()));
-    ModelOptions::new()
-        .bf16(false)
-        .from_bytes(&bytes, &path.display().to_string())
-        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// What a model sees of a poster by way of all pixels, as `runtime classify` has it, and if `image` resizes the pixels.

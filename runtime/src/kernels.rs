@@ -8,8 +8,8 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `isa`, `simd`, `multiply_add` | CPU detection and dispatch, loads and stores, multiply-add per weight type |
-//! | `float16`, `weights`, `conv` | f16 and bf16 conversions, weights and layers as ONNX has them |
+//! | `simd` | dispatch to the processor's vectors, multiply-add, loads and stores |
+//! | `float16`, `weights`, `conv` | f16 conversion, weights and layers as ONNX has them |
 //! | `pack`, `gemm`, `depthwise`, `im2col`, `pooling` | the layers |
 //! | `block`, `head` | inverted residual block, classifier head |
 
@@ -20,8 +20,6 @@ mod float16;
 mod gemm;
 mod head;
 mod im2col;
-mod isa;
-mod multiply_add;
 mod pack;
 mod pooling;
 mod scratch;
@@ -36,8 +34,8 @@ pub use conv::Convolution;
 use gemm::{Pointwise, Target};
 pub use head::{Dense, Head, Matrix};
 use im2col::StemInput;
-pub use isa::Isa;
 use pooling::add_channel_sums;
+use pulp::Arch;
 use scratch::scratch_slice;
 pub use weights::Weights;
 
@@ -69,7 +67,7 @@ impl MobileNet {
 /// The layers from the stem to the last pointwise convolution, and global average pooling.
 #[derive(Debug)]
 pub struct Backbone {
-    isa: Isa,
+    arch: Arch,
     /// Pads (top, left, bottom, right) and stride of the stem; the first block's expansion has its weights.
     stem: ([usize; 4], usize),
     blocks: Vec<Block>,
@@ -95,10 +93,10 @@ impl Backbone {
     /// `stem`: pads (top, left, bottom, right) and stride of the stem. `blocks`: the inverted residual blocks; the
     /// first one's expansion is the stem itself, with weights `[channels, 3, 3, 3]`. `last`: the last pointwise
     /// convolution.
-    pub fn new(isa: Isa, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
+    pub fn new(arch: Arch, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
         let inputs = last.weight.count() / last.bias.len();
-        let last = Pointwise::new(isa, last, [inputs, last.bias.len()]);
-        Self { isa, stem, blocks, last }
+        let last = Pointwise::new(arch, last, [inputs, last.bias.len()]);
+        Self { arch, stem, blocks, last }
     }
 
     /// Number of [`pooled_features`](Self::pooled_features).
@@ -129,9 +127,9 @@ impl Backbone {
             let pixels = size[0] * size[1];
             let y = scratch_slice(y, pixels * outputs);
             let row_offsets: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
-            self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.gemm);
+            self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.panel);
             let mut sums = vec![0.0; outputs];
-            add_channel_sums(self.isa.arch(), y, &mut sums);
+            add_channel_sums(self.arch, y, &mut sums);
             features.extend(sums.iter().map(|sum| sum / pixels as f32));
             features
         })

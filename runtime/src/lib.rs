@@ -31,6 +31,7 @@
 //! poster, a threshold or a metric can never mean one thing while training and another on the device.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "atomic-file")]
 pub mod atomic_file;

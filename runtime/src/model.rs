@@ -12,12 +12,13 @@ use std::sync::{Arc, LazyLock};
 
 use prost::Message;
 use prost::bytes::Bytes;
+use pulp::Arch;
 use sha2::{Digest, Sha256};
 
 use self::card::Card;
 pub use self::prediction::{Genre, Prediction};
 use crate::error::Error;
-use crate::kernels::{Isa, MobileNet};
+use crate::kernels::MobileNet;
 use crate::onnx;
 use crate::operating_point::{self, OperatingPoint};
 use crate::preprocess::{self, DecodedImage, MAX_PIXELS};
@@ -71,7 +72,7 @@ enum EngineError {
     Engine(&'static str),
 }
 
-/// Options for opening a model: engine, bf16, lazy compilation, pixel limit.
+/// Options for opening a model: engine, lazy compilation, pixel limit.
 ///
 /// ```
 /// use runtime::{Engine, ModelOptions};
@@ -83,20 +84,18 @@ enum EngineError {
 #[derive(Clone, Debug)]
 pub struct ModelOptions {
     engine: Engine,
-    bf16: bool,
     lazy: bool,
     max_pixels: u64,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { engine: Engine::Auto, bf16: true, lazy: false, max_pixels: MAX_PIXELS }
+        Self { engine: Engine::Auto, lazy: false, max_pixels: MAX_PIXELS }
     }
 }
 
 impl ModelOptions {
-    /// The defaults: [`Engine::Auto`], bf16 where the processor has it, compiled at once, posters of up to
-    /// [`MAX_PIXELS`].
+    /// The defaults: [`Engine::Auto`], compiled at once, posters of up to [`MAX_PIXELS`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -106,13 +105,6 @@ impl ModelOptions {
     #[must_use]
     pub fn engine(self, engine: Engine) -> Self {
         Self { engine, ..self }
-    }
-
-    /// Whether the native engine may multiply bf16 (AVX512-BF16) where a layer's weights are exactly bf16. It rounds the
-    /// inputs of these products; `false` keeps everything f32, for comparisons with other runtimes.
-    #[must_use]
-    pub fn bf16(self, bf16: bool) -> Self {
-        Self { bf16, ..self }
     }
 
     /// Whether the graph is compiled with the first poster only. [`Error::Graph`] and [`Error::Engine`] then come with that
@@ -158,7 +150,6 @@ impl ModelOptions {
         let proto = onnx::Model::decode(file.clone())
             .map_err(|error| Error::NotOnnx { name: name.into(), reason: error.to_string() })?;
         let card = Card::read(&proto).map_err(|cause| Error::Card { name: name.into(), cause })?;
-        let isa = if self.bf16 { Isa::detect() } else { Isa::detect().without_bf16() };
         let engine = self.engine;
         let hashed = file.clone();
         let described = card.clone();
@@ -168,7 +159,7 @@ impl ModelOptions {
             card,
             max_pixels: self.max_pixels,
             fingerprint: LazyLock::new(Box::new(move || fingerprint(&hashed))),
-            backend: LazyLock::new(Box::new(move || compile(&file, proto, &described, engine, isa))),
+            backend: LazyLock::new(Box::new(move || compile(&file, proto, &described, engine))),
         };
         if !self.lazy {
             model.compile()?;
@@ -322,9 +313,9 @@ impl Model {
     }
 }
 
-fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine, isa: Isa) -> Result<Backend, EngineError> {
+fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine) -> Result<Backend, EngineError> {
     if engine != Engine::Tract {
-        let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, isa));
+        let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, Arch::new()));
         if let Some(network) = network.filter(|network| network.classes() == card.genres.len()) {
             return Ok(Backend::Native(Box::new(network)));
         }
@@ -367,22 +358,18 @@ mod tests {
             let name = path.display();
             let open = |options: ModelOptions| options.open(&path).unwrap();
             let tract = open(ModelOptions::new().engine(Engine::Tract));
-            let native = open(ModelOptions::new().engine(Engine::Native).bf16(false));
-            let rounded = open(ModelOptions::new());
-            let engines = [&tract, &native, &rounded].map(|model| model.engine().unwrap());
+            let native = open(ModelOptions::new().engine(Engine::Native));
+            let by_default = open(ModelOptions::new());
+            let engines = [&tract, &native, &by_default].map(|model| model.engine().unwrap());
             assert_eq!(engines, [Engine::Tract, Engine::Native, Engine::Native], "{name}");
             let len = tract.card().input.len();
             for seed in 0..4 {
                 let value = |index: usize| ((index * (2 * seed + 1) * 7919) % 997) as f32 / 498.0 - 1.0;
                 let input: Vec<f32> = (0..len).map(value).collect();
                 let expected = tract.probabilities(&input).unwrap();
-                let worst = |model: &Model| {
-                    let found = model.probabilities(&input).unwrap();
-                    found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-                };
-                let (exact, bf16) = (worst(&native), worst(&rounded));
-                assert!(exact < 1e-4, "{name}: a probability differs by {exact}");
-                assert!(bf16 < 2e-2, "{name}: with bf16 products a probability differs by {bf16}");
+                let found = native.probabilities(&input).unwrap();
+                let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-4, "{name}: a probability differs by {worst}");
             }
         }
     }

@@ -6,7 +6,7 @@
 //! | networks and initial weights | [`model`], [`init`] |
 //! | training loop | [`trainer`], with [`loss`], [`lr_schedule`] and [`ema`]; [`config`] describes a run |
 //! | run directory: checkpoints, history, results | [`run_dir`], [`history`] |
-//! | after training | [`tune`]: [`calibration`], [`quantize`], then the thresholds of the operating points |
+//! | after training | [`tune`]: [`calibration`], rounding to f16, then the thresholds of the operating points |
 //! | ONNX file with model card, parity check | [`export`] |
 //! | inference with burn, for validation and export | [`predict`] |
 //!
@@ -27,7 +27,6 @@ pub mod lr_schedule;
 pub mod model;
 pub mod predict;
 pub mod progress;
-pub mod quantize;
 pub mod run_dir;
 pub mod trainer;
 pub mod tune;

@@ -9,7 +9,7 @@
 //!   epoch-0012.average     their EMA,
 //!   epoch-0012.optimizer   and the optimiser's moments
 //!   best-0009.model        EMA weights of the epoch with the lowest validation loss
-//!   calibration.json       calibration and quantization of the best epoch's network
+//!   calibration.json       calibration and rounding of the best epoch's network
 //!   operating-points.json  thresholds, chosen on validation
 //!   figures/test.json      metrics by `train evaluate`
 //! ```
@@ -40,7 +40,6 @@ use crate::data::source::short_names;
 use crate::files;
 use crate::history::RunState;
 use crate::model::Model;
-use crate::quantize::Quantization;
 
 /// The file whose presence makes a directory a run directory.
 const CONFIG: &str = "settings.json";
@@ -57,9 +56,9 @@ const CHECKPOINT: [&str; 3] = ["model", "average", "optimizer"];
 pub struct Calibration {
     /// Platt scaling of each genre, `[G]`.
     pub scales: Vec<Scale>,
-    /// Rounding of the weights.
-    #[serde(flatten)]
-    pub quantization: Quantization,
+    /// Tensors of at least this number of values are rounded to f16, and stored as such; none if absent.
+    #[serde(alias = "halved")]
+    pub f16_min_size: Option<usize>,
 }
 
 /// The directory of one training run.
@@ -159,8 +158,13 @@ impl RunDir {
     /// If no epoch is done, the network is not calibrated yet, or a file cannot be read.
     pub fn calibrated_model(&self, device: &Device) -> Result<(Model, RunState)> {
         let (model, state) = self.best_model(device)?;
-        let calibration = self.calibration()?;
-        Ok((calibration.quantization.apply(model.with_calibration(&calibration.scales)), state))
+        let Calibration { scales, f16_min_size } = self.calibration()?;
+        let model = model.with_calibration(&scales);
+        let model = match f16_min_size {
+            Some(min_size) => model.round_to_f16(min_size),
+            None => model,
+        };
+        Ok((model, state))
     }
 
     /// Training settings and data for the model card.
@@ -179,18 +183,31 @@ impl RunDir {
         Ok(Training { architecture: config.architecture.name().into(), data, settings })
     }
 
-    /// Calibration and quantization of the best epoch's network.
+    /// Calibration and rounding of the best epoch's network.
     ///
     /// # Errors
-    /// If the network is not calibrated yet, or the file cannot be read.
+    /// If the network is not calibrated yet, or was calibrated for weights rounded to bfloat16, as versions before did,
+    /// or if the file cannot be read.
     pub fn calibration(&self) -> Result<Calibration> {
         if !self.folder.join(CALIBRATION).exists() {
             bail!("{}: is not calibrated yet; do it with `train tune`", self.folder.display());
         }
+        /// What a version before wrote: whether the scales were fitted after weights had been rounded to bfloat16.
+        #[derive(Deserialize)]
+        struct Rounding {
+            #[serde(default, alias = "narrowed")]
+            bf16: bool,
+        }
+        let Rounding { bf16 } = self.read_json(CALIBRATION)?;
+        ensure!(
+            !bf16,
+            "{}: is calibrated for weights in bfloat16, which are no longer made; calibrate it again with `train tune`",
+            self.folder.display()
+        );
         self.read_json(CALIBRATION)
     }
 
-    /// Saves calibration and quantization of the best epoch's network.
+    /// Saves calibration and rounding of the best epoch's network.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -515,17 +532,26 @@ mod tests {
     }
 
     #[test]
-    fn calibration_files_with_old_names_are_read() {
-        let scales = vec![Scale { slope: 0.5, offset: 0.25 }];
-        let quantization = Quantization { bf16: true, f16_min_size: Some(2048) };
-        let calibration = Calibration { scales, quantization };
-        let written = serde_json::to_string(&calibration).unwrap();
-        let old = r#"{"scales":[{"slope":0.5,"offset":0.25}],"narrowed":true,"halved":2048}"#;
-        for text in [&written, old] {
-            assert_eq!(serde_json::from_str::<Calibration>(text).unwrap(), calibration, "{text}");
+    fn calibration_files_of_versions_before_are_read_unless_weights_were_bfloat16() {
+        let (_folder, run) = new_run();
+        let calibration = Calibration { scales: vec![Scale { slope: 0.5, offset: 0.25 }], f16_min_size: Some(2048) };
+        run.save_calibration(&calibration).unwrap();
+        assert_eq!(run.calibration().unwrap(), calibration);
+        let cases = [
+            (r#"{"scales":[{"slope":0.5,"offset":0.25}],"bf16":false,"f16_min_size":2048}"#, Some(&calibration)),
+            (r#"{"scales":[{"slope":0.5,"offset":0.25}],"halved":2048}"#, Some(&calibration)),
+            (r#"{"scales":[],"bf16":true,"f16_min_size":null}"#, None),
+            (r#"{"scales":[],"narrowed":true,"halved":null}"#, None),
+        ];
+        for (text, expected) in cases {
+            fs::write(run.folder().join(CALIBRATION), text).unwrap();
+            match (run.calibration(), expected) {
+                (Ok(found), Some(expected)) => assert_eq!(found, *expected, "{text}"),
+                (Err(error), None) => {
+                    assert!(error.to_string().ends_with("calibrate it again with `train tune`"), "{text}: {error}");
+                }
+                (found, _) => panic!("{text}: {found:?}"),
+            }
         }
-        let oldest = r#"{"scales":[],"halved":null}"#;
-        let calibration = serde_json::from_str::<Calibration>(oldest).unwrap();
-        assert_eq!(calibration.quantization, Quantization::default());
     }
 }

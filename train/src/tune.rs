@@ -6,15 +6,19 @@ use std::sync::Arc;
 use anyhow::Result;
 use burn::tensor::Device;
 use runtime::metrics::{Bootstrap, Evaluation, Predictions, thresholds};
-use runtime::preprocess::InputSpec;
 
-use crate::calibration::{self, Scale};
+use crate::calibration;
 use crate::data::PosterSet;
 use crate::history::RunState;
-use crate::model::Model;
 use crate::predict;
-use crate::quantize::{BF16_LOSS_TOLERANCE, F16_MIN_SIZES, F16_PROBABILITY_TOLERANCE, Quantization};
 use crate::run_dir::{Calibration, RunDir};
+
+/// The largest change of any validation probability that rounding to f16 may cause.
+pub const F16_PROBABILITY_TOLERANCE: f32 = 2e-3;
+
+/// The values tried for [`Calibration::f16_min_size`], best first. Large tensors hold nearly all of a file's bytes;
+/// small ones, such as biases and the kernels of early layers, hold few of them and cause most of the error.
+pub const F16_MIN_SIZES: [usize; 5] = [1 << 11, 1 << 13, 1 << 14, 1 << 16, 1 << 18];
 
 /// The result of [`tune`].
 pub struct Tuned {
@@ -26,7 +30,7 @@ pub struct Tuned {
     pub evaluation: Evaluation,
 }
 
-/// Calibrates the best epoch's network, rounds its weights as far as the tolerances of [`crate::quantize`] allow, and
+/// Calibrates the best epoch's network, rounds its weights to f16 as far as [`F16_PROBABILITY_TOLERANCE`] allows, and
 /// chooses operating points. Calibration, operating points and validation metrics are saved in the run directory.
 ///
 /// # Errors
@@ -38,11 +42,10 @@ pub fn tune(run: &RunDir, validation: &Arc<PosterSet>, workers: usize) -> Result
     let labels = dataset.labels();
     let genres = &dataset.genres;
 
-    let calibrate = |model: Model| Calibrated::fit(model, validation, &input, workers, genres, &labels);
-    let full = calibrate(model.clone());
-    let rounded = calibrate(model.round_to_bf16());
-    let bf16 = rounded.loss <= full.loss + BF16_LOSS_TOLERANCE;
-    let Calibrated { model, scales, probabilities, .. } = if bf16 { rounded } else { full };
+    let logits = predict::logits(&model, validation, &input, workers);
+    let scales = calibration::fit(&logits, &Predictions { genres, probabilities: &[], labels: &labels });
+    let probabilities = predict::probabilities(&calibration::apply(&scales, &logits));
+    let model = model.with_calibration(&scales);
 
     let f16 = F16_MIN_SIZES.into_iter().find_map(|min_size| {
         let rounded = model.clone().round_to_f16(min_size);
@@ -53,7 +56,7 @@ pub fn tune(run: &RunDir, validation: &Arc<PosterSet>, workers: usize) -> Result
         Some((min_size, rounded)) => (Some(min_size), rounded),
         None => (None, probabilities),
     };
-    run.save_calibration(&Calibration { scales, quantization: Quantization { bf16, f16_min_size } })?;
+    run.save_calibration(&Calibration { scales, f16_min_size })?;
 
     let points = thresholds::choose(&Predictions { genres, probabilities: &probabilities, labels: &labels });
     run.save_operating_points(&points)?;
@@ -61,38 +64,6 @@ pub fn tune(run: &RunDir, validation: &Arc<PosterSet>, workers: usize) -> Result
     let evaluation = dataset.evaluate(&probabilities, &points[0].thresholds, Some(Bootstrap::default()));
     run.save_figures("validation", &evaluation)?;
     Ok(Tuned { state, operating_point: points[0].name.clone(), evaluation })
-}
-
-/// A network with calibrated logits, and what it says of the validation posters.
-struct Calibrated {
-    model: Model,
-    /// `[G]`
-    scales: Vec<Scale>,
-    /// Mean binary cross-entropy.
-    loss: f64,
-    /// `[N, G]`
-    probabilities: Vec<f32>,
-}
-
-impl Calibrated {
-    fn fit(
-        model: Model,
-        validation: &Arc<PosterSet>,
-        input: &InputSpec,
-        workers: usize,
-        genres: &[String],
-        labels: &[Option<bool>],
-    ) -> Self {
-        let logits = predict::logits(&model, validation, input, workers);
-        let scales = calibration::fit(&logits, &Predictions { genres, probabilities: &[], labels });
-        let logits = calibration::apply(&scales, &logits);
-        Self {
-            model: model.with_calibration(&scales),
-            scales,
-            loss: predict::mean_cross_entropy(&logits, labels),
-            probabilities: predict::probabilities(&logits),
-        }
-    }
 }
 
 /// The largest absolute difference between two lists of the same length.

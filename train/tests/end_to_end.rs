@@ -186,7 +186,7 @@ fn the_shipped_models_give_the_same_probabilities_in_every_runtime() {
 
 /// Asserts that the runtime, rten, burn with the network read back and, where Python has it, ONNX Runtime give the same probabilities, within 1e-4.
 fn runtimes_agree<'a>(model: &Path, posters: impl Iterator<Item = &'a Path>) {
-    let network = ModelOptions::new().bf16(false).from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
+    let network = ModelOptions::new().from_bytes(&fs::read(model).unwrap(), "the model").unwrap();
     let input = &network.card().input;
     let inputs: Vec<Vec<f32>> =
         posters.map(|path| preprocess::tensor(&preprocess::open_for(path, input.size()).unwrap(), input)).collect();

@@ -16,7 +16,7 @@ use runtime::{ModelOptions, preprocess};
 #[test]
 fn the_shipped_model_gives_the_same_probabilities_in_burn() {
     let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/poster-genres.onnx")).unwrap();
-    let network = ModelOptions::new().bf16(false).from_bytes(&file, "the shipped model").unwrap();
+    let network = ModelOptions::new().from_bytes(&file, "the shipped model").unwrap();
     let input = &network.card().input;
     let imported = model::Model::default();
     let mut compared = 0;

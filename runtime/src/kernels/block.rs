@@ -7,11 +7,12 @@
 use std::array::from_fn;
 use std::ops::Range;
 
+use pulp::Arch;
+
 use super::conv::{Convolution, KERNEL, output_size};
 use super::depthwise::Depthwise;
-use super::gemm::{GemmScratch, Pointwise, Target};
+use super::gemm::{Pointwise, Target};
 use super::im2col::StemInput;
-use super::isa::Isa;
 use super::pooling::add_channel_sums;
 use super::scratch::{scratch_slice, scratch_slice_aligned};
 
@@ -22,7 +23,7 @@ const STRIP_BYTES: usize = 256 << 10;
 /// `project(depthwise(expand(x)))`, plus `x` if the block is residual.
 #[derive(Debug)]
 pub struct Block {
-    isa: Isa,
+    arch: Arch,
     /// Channels of the expanded feature map, without the padding to whole vectors.
     expanded_channels: usize,
     expand: Pointwise,
@@ -54,8 +55,8 @@ pub struct BlockScratch {
     row_offsets: Vec<usize>,
     /// Sums of the expanded feature map over all pixels, `[channels]`.
     channel_sums: Vec<f32>,
-    /// Buffers of the pointwise convolutions.
-    pub gemm: GemmScratch,
+    /// Scratch memory of the pointwise convolutions.
+    pub panel: Vec<f32>,
 }
 
 impl Block {
@@ -63,19 +64,19 @@ impl Block {
     ///
     /// `is_residual`: the input is added to the output. `is_tapped`: the expanded feature map is average-pooled for the
     /// head.
-    pub fn new(isa: Isa, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
+    pub fn new(arch: Arch, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
         let [expand, depthwise, project] = layers;
         let (expanded_channels, outputs) = (expand.bias.len(), project.bias.len());
         let pads = depthwise.pads;
-        let depthwise = Depthwise::new(isa.arch(), &depthwise);
+        let depthwise = Depthwise::new(arch, &depthwise);
         let channels = depthwise.channels();
         Self {
-            isa,
+            arch,
             expanded_channels,
-            expand: Pointwise::new(isa, &expand, [expand.weight.count() / expanded_channels, channels]),
+            expand: Pointwise::new(arch, &expand, [expand.weight.count() / expanded_channels, channels]),
             depthwise,
             pads,
-            project: Pointwise::new(isa, &project, [channels, outputs]),
+            project: Pointwise::new(arch, &project, [channels, outputs]),
             is_residual,
             is_tapped,
         }
@@ -121,7 +122,7 @@ impl Block {
         let strip_rows = strip_rows.min(output_height);
         let outputs = self.project.outputs();
 
-        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, gemm } = scratch;
+        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, panel } = scratch;
         let expanded = scratch_slice_aligned(expanded, input_rows(strip_rows) * row_len);
         let depthwise_out = scratch_slice_aligned(depthwise_out, strip_rows * output_width * channels);
         let y = scratch_slice(y, output_height * output_width * outputs);
@@ -152,11 +153,11 @@ impl Block {
                 }
             }
             let x = input.rows(new_rows, width, self.expand.inputs(), patches);
-            self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, gemm);
+            self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, panel);
             if self.is_tapped {
                 for row in row_offsets.chunks_exact(width) {
                     let pixels = &expanded[row[0]..row[0] + width * channels];
-                    add_channel_sums(self.isa.arch(), pixels, channel_sums);
+                    add_channel_sums(self.arch, pixels, channel_sums);
                 }
             }
             present = wanted;
@@ -175,7 +176,7 @@ impl Block {
                 Input::FeatureMap(x) if self.is_residual => Some(&x[strip.clone()]),
                 _ => None,
             };
-            self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, gemm);
+            self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, panel);
         }
         if self.is_tapped {
             let pixels = (height * width) as f32;
@@ -196,7 +197,7 @@ impl Input<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::every_isa;
+    use super::super::simd::every_arch;
     use super::super::tests::{assert_close, random, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
@@ -264,15 +265,15 @@ mod tests {
             Case { size: [3, 200], channels: [4, 384, 4], stride: 1, pads: [1; 4], is_residual: true },
         ];
         let linear = f32::INFINITY;
-        for isa in every_isa() {
+        for arch in every_arch() {
             let mut scratch = BlockScratch::default();
             for Case { size, channels: [inputs, expanded, outputs], stride, pads, is_residual } in &cases {
-                let what = format!("{isa:?}, {size:?}, {expanded} channels");
+                let what = format!("{arch:?}, {size:?}, {expanded} channels");
                 let weights = [expanded * inputs, expanded * 9, outputs * expanded].map(random_f32_bytes);
                 let expand = layer(&weights[0], *expanded, [0; 4], 1, 6.0);
                 let depthwise = layer(&weights[1], *expanded, *pads, *stride, 6.0);
                 let project = layer(&weights[2], *outputs, [0; 4], 1, linear);
-                let block = Block::new(isa, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
+                let block = Block::new(arch, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
                 let x = random(size[0] * size[1] * inputs);
                 let (mut y, mut pooled) = (Vec::new(), Vec::new());
                 block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, &mut pooled);
@@ -309,15 +310,11 @@ mod tests {
 
             let stem_size = image.output_size();
             let mut buffer = Vec::new();
-            let pointwise = Pointwise::new(Isa::detect(), &stem, [27, 16]);
+            let pointwise = Pointwise::new(Arch::new(), &stem, [27, 16]);
             let row_offsets: Vec<usize> = (0..stem_size[0] * stem_size[1]).map(|pixel| pixel * 16).collect();
             let mut y = vec![0.0; row_offsets.len() * 16];
             let x = image.patches(0..stem_size[0], &mut buffer);
-            pointwise.run(
-                x,
-                Target { y: &mut y, row_offsets: &row_offsets, residual: None },
-                &mut GemmScratch::default(),
-            );
+            pointwise.run(x, Target { y: &mut y, row_offsets: &row_offsets, residual: None }, &mut Vec::new());
             assert_close(&y, &expected, &format!("{size:?}, {pads:?}, stride {stride}"));
         }
     }

@@ -5,8 +5,7 @@ use std::array::from_fn;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::conv::{Convolution, KERNEL};
-use super::isa::{dispatch, lanes};
-use super::simd::multiply_add;
+use super::simd::{dispatch, lanes, multiply_add};
 
 /// A depthwise 3 x 3 convolution with bias and clamp, packed for one vector width.
 ///
@@ -120,14 +119,14 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::every_isa;
+    use super::super::simd::every_arch;
     use super::super::tests::{assert_close, random, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
 
     #[test]
     fn depthwise_rows_match_the_definition_for_every_vector_width() {
-        for arch in every_isa().into_iter().map(|isa| isa.arch()) {
+        for arch in every_arch() {
             for (channels, columns, stride) in [(1, 1, 1), (16, 7, 1), (24, 5, 2), (33, 4, 2), (96, 3, 1)] {
                 let (weight_bytes, bias) = (random_f32_bytes(channels * 9), random(channels));
                 let weight = Weights::F32(&weight_bytes);

@@ -3,9 +3,8 @@
 use prost::bytes::Bytes;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::isa::dispatch;
-use super::multiply_add::MultiplyAdd;
-use super::simd::{load, multiply_add, store};
+use super::simd::{dispatch, load, multiply_add, store};
+use super::weights::Weight;
 
 /// `sigmoid(classifier(relu(hidden((x + shift) * scale))))` for a vector `x` of pooled features.
 #[derive(Debug)]
@@ -80,13 +79,13 @@ impl WithSimd for VectorMatrix<'_> {
 
 impl VectorMatrix<'_> {
     #[inline(always)]
-    fn product<S: Simd + MultiplyAdd<W, Simd = S>, W>(self, simd: S, weights: &[W]) -> Vec<f32> {
+    fn product<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
         let mut y = self.layer.bias.clone();
         // Rows in memory order, which the hardware prefetcher follows.
         for (x, weights) in self.x.iter().zip(weights.chunks_exact(y.len())) {
             let x = simd.splat_f32s(*x);
             for (y, weights) in y.chunks_mut(S::F32_LANES).zip(weights.chunks(S::F32_LANES)) {
-                store(simd, multiply_add(simd, x, simd.load_weights(weights), load(simd, y)), y);
+                store(simd, multiply_add(simd, x, W::load(simd, weights), load(simd, y)), y);
             }
         }
         y
@@ -95,14 +94,14 @@ impl VectorMatrix<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::every_isa;
+    use super::super::simd::every_arch;
     use super::super::tests::{assert_close, random, random_f16_bytes, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
 
     #[test]
     fn dense_layers_match_the_definition_for_every_vector_width_and_weight_type() {
-        for arch in every_isa().into_iter().map(|isa| isa.arch()) {
+        for arch in every_arch() {
             for (inputs, outputs) in [(1, 1), (7, 24), (8, 32), (33, 5)] {
                 let (f32_bytes, f16_bytes) = (random_f32_bytes(inputs * outputs), random_f16_bytes(inputs * outputs));
                 for weight in [Weights::F32(&f32_bytes), Weights::F16(&f16_bytes)] {

@@ -2,8 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::isa::dispatch;
-use super::simd::{load, store};
+use super::simd::{dispatch, load, store};
 
 /// Adds NHWC pixels, `[pixels, channels]`, to `sums`, `[channels]`.
 pub fn add_channel_sums(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
@@ -34,13 +33,13 @@ impl WithSimd for AddChannelSums<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::isa::every_isa;
+    use super::super::simd::every_arch;
     use super::super::tests::{assert_close, random};
     use super::*;
 
     #[test]
     fn channel_sums_are_the_same_for_every_vector_width() {
-        for arch in every_isa().into_iter().map(|isa| isa.arch()) {
+        for arch in every_arch() {
             for (pixels, channels) in [(1, 1), (3, 16), (7, 33), (5, 96)] {
                 let x = random(pixels * channels);
                 let before = random(channels);

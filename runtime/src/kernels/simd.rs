@@ -1,6 +1,29 @@
-//! SIMD helpers over pulp's vectors: f32 multiply-add, and loads and stores of vectors that may be partial.
+//! Run-time dispatch to the processor's vectors (AVX-512, AVX2, NEON or four lanes), and helpers over pulp's vectors.
 
-use pulp::Simd;
+use pulp::{Arch, Scalar128b, Simd, WithSimd};
+
+/// Runs `work` with the widest vectors of `arch`: AVX-512, AVX2 or NEON; else with vectors of four f32, which every
+/// x86-64 processor has (SSE2).
+pub fn dispatch<W: WithSimd>(arch: Arch, work: W) -> W::Output {
+    match arch {
+        Arch::Scalar => Simd::vectorize(Scalar128b, work),
+        arch => arch.dispatch(work),
+    }
+}
+
+/// Number of f32 lanes in a vector.
+pub fn lanes(arch: Arch) -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    dispatch(arch, Lanes)
+}
 
 /// `a * b + c` in each lane. Processors without fused multiply-add round twice, since to emulate it would take a
 /// function call.
@@ -29,4 +52,14 @@ pub fn store<S: Simd>(simd: S, vector: S::f32s, values: &mut [f32]) {
         [full] => *full = vector,
         _ => simd.partial_store_f32s(values, vector),
     }
+}
+
+/// Every instruction set that this machine can run.
+#[cfg(test)]
+pub fn every_arch() -> Vec<Arch> {
+    #[cfg(target_arch = "x86_64")]
+    let avx2 = pulp::x86::V3::try_new().map(Arch::V3);
+    #[cfg(not(target_arch = "x86_64"))]
+    let avx2 = None;
+    [Arch::Scalar, Arch::new()].into_iter().chain(avx2).collect()
 }

@@ -6,7 +6,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::kernels::{Backbone, Block, Convolution, Dense, Head, Isa, Matrix, MobileNet, Weights};
+use pulp::Arch;
+
+use crate::kernels::{Backbone, Block, Convolution, Dense, Head, Matrix, MobileNet, Weights};
 use crate::onnx::{Attribute, Graph, Node, Tensor};
 
 /// ONNX `TensorProto.DataType`.
@@ -14,15 +16,15 @@ const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 const FLOAT16: i32 = 10;
 
-/// Loads a graph into the MobileNetV2 kernels, packed for `isa`; `None` if the graph is anything else.
+/// Loads a graph into the MobileNetV2 kernels, packed for `arch`; `None` if the graph is anything else.
 ///
 /// The backbone is a 3 x 3 convolution of the input (the stem), inverted residual blocks, and a pointwise convolution.
 /// The head gets the global averages of some blocks' expanded feature maps and of the last convolution, concatenated:
 /// shift, scale, and two dense layers with a ReLU between them and a sigmoid behind. Weights are f16, cast to f32 in
 /// the graph, or f32.
-pub fn mobilenet(graph: &Graph, isa: Isa) -> Option<MobileNet> {
+pub fn mobilenet(graph: &Graph, arch: Arch) -> Option<MobileNet> {
     let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else { return None };
-    let mut matcher = PatternMatcher::new(graph, isa);
+    let mut matcher = PatternMatcher::new(graph, arch);
     let backbone = matcher.backbone(&input.name)?;
     let (head, probabilities) = matcher.head(&input.name, backbone.feature_count())?;
     let is_all_consumed = matcher.consumed.len() == graph.node.len() && *probabilities == output.name;
@@ -34,7 +36,7 @@ const LINEAR: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// The state of matching one graph. Nodes are known by their index in the graph, values by their name.
 struct PatternMatcher<'a> {
-    isa: Isa,
+    arch: Arch,
     nodes: &'a [Node],
     /// Indices of the nodes that read each value.
     readers: HashMap<&'a str, Vec<usize>>,
@@ -59,7 +61,7 @@ struct ConvWithClip<'a> {
 }
 
 impl<'a> PatternMatcher<'a> {
-    fn new(graph: &'a Graph, isa: Isa) -> Self {
+    fn new(graph: &'a Graph, arch: Arch) -> Self {
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, node) in graph.node.iter().enumerate() {
             node.input.iter().for_each(|input| readers.entry(input).or_default().push(index));
@@ -73,7 +75,7 @@ impl<'a> PatternMatcher<'a> {
                 constants.insert(output, (tensor, Some(index)));
             }
         }
-        Self { isa, nodes: &graph.node, readers, constants, consumed: HashSet::new(), pooled: Vec::new() }
+        Self { arch, nodes: &graph.node, readers, constants, consumed: HashSet::new(), pooled: Vec::new() }
     }
 
     /// Matches the layers from the network's input to the global average poolings.
@@ -108,7 +110,7 @@ impl<'a> PatternMatcher<'a> {
                 (depthwise.layer.pads, depthwise.layer.stride, outputs) == ([1; 4], 1, expand.group_inputs);
             let sum = map.filter(|_| is_same_shape).and_then(|map| self.residual_sum(project.output, map));
             let layers = [expand.layer, depthwise.layer, project.layer];
-            blocks.push(Block::new(self.isa, layers, sum.is_some(), is_tapped));
+            blocks.push(Block::new(self.arch, layers, sum.is_some(), is_tapped));
             let output = sum.unwrap_or(project.output);
             expand = self.convolution(output, 1)?;
             if !expand.is_pointwise || expand.group_inputs != outputs {
@@ -116,7 +118,7 @@ impl<'a> PatternMatcher<'a> {
             }
             map = Some(output);
         };
-        Some(Backbone::new(self.isa, stem, blocks, &last.layer))
+        Some(Backbone::new(self.arch, stem, blocks, &last.layer))
     }
 
     /// Matches the layers from the `feature_count` pooled features to the probabilities; returns the name of these too.
@@ -133,7 +135,7 @@ impl<'a> PatternMatcher<'a> {
         let relu = self.consume(hidden_out, "Relu")?.output.first()?;
         let (classifier, logits) = self.dense(relu, hidden_len)?;
         let probabilities = self.consume(logits, "Sigmoid")?.output.first()?;
-        Some((Head { arch: self.isa.arch(), shift, scale, hidden, classifier }, probabilities))
+        Some((Head { arch: self.arch, shift, scale, hidden, classifier }, probabilities))
     }
 
     /// The node that reads a value with operator `op_type`, and its index; `None` if there is none or more than one.
@@ -351,11 +353,11 @@ mod tests {
             },
         ];
         let shipped = Model::decode(SHIPPED).unwrap().graph.unwrap();
-        assert!(mobilenet(&shipped, Isa::detect()).is_some());
+        assert!(mobilenet(&shipped, Arch::new()).is_some());
         for Case { what, alter } in cases {
             let mut graph = shipped.clone();
             alter(&mut graph);
-            assert!(mobilenet(&graph, Isa::detect()).is_none(), "{what}");
+            assert!(mobilenet(&graph, Arch::new()).is_none(), "{what}");
         }
     }
 }

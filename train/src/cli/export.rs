@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let config = run.config()?;
     let (model, state) = run.calibrated_model(&Device::flex())?;
     let card = card(args, &run, &config, &state)?;
-    let f16_min_size = run.calibration()?.quantization.f16_min_size;
+    let f16_min_size = run.calibration()?.f16_min_size;
     let bytes = export::to_onnx(model, &card, f16_min_size)?;
 
     let sources: Vec<&Source> = if args.parity_data.is_empty() {

@@ -1,4 +1,4 @@
-//! `train tune`: calibration, quantization and thresholds from validation posters.
+//! `train tune`: calibration, rounding and thresholds from validation posters.
 
 use anyhow::Result;
 use cli_support::Outcome;
