@@ -1,10 +1,9 @@
-//! The one error type of the library's public calls.
+//! The one error type of the library's public calls, and that of model cards, which is part of it.
 
 use std::io;
 
 use thiserror::Error;
 
-use crate::model::card::CardError;
 use crate::operating_point::UnknownOperatingPoint;
 
 /// Why a model or a poster cannot be used.
@@ -90,6 +89,30 @@ pub enum Error {
     /// The model's card has no operating point of that name.
     #[error(transparent)]
     OperatingPoint(#[from] UnknownOperatingPoint),
+}
+
+/// Why a model file's card cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// The file has no card.
+    #[error(
+        "has no card (its metadata lacks the key \"format\" with the value \"poster-genres/1\"); only models made by `train export` can be used"
+    )]
+    Missing,
+    /// The card lacks one of its fields.
+    #[error("has a card without the key \"{0}\"; export the model again with `train export`")]
+    Incomplete(&'static str),
+    /// A field does not hold what it should.
+    #[error(
+        "has a card whose key \"{key}\" cannot be understood ({reason}); export the model again with `train export`"
+    )]
+    Malformed {
+        /// The field.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A message of another library on one line.

@@ -119,8 +119,7 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::every_arch;
-    use super::super::tests::{assert_close, random, random_f32_bytes};
+    use super::super::testing::{assert_close, every_arch, random, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
 

@@ -63,8 +63,7 @@ fn pack<B: Copy + Default, W: Copy + Default>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::every_arch;
-    use super::super::tests::random_f32_bytes;
+    use super::super::testing::{every_arch, random_f32_bytes};
     use super::*;
 
     #[test]

@@ -33,8 +33,7 @@ impl WithSimd for AddChannelSums<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::simd::every_arch;
-    use super::super::tests::{assert_close, random};
+    use super::super::testing::{assert_close, every_arch, random};
     use super::*;
 
     #[test]

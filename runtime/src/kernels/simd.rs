@@ -53,13 +53,3 @@ pub fn store<S: Simd>(simd: S, vector: S::f32s, values: &mut [f32]) {
         _ => simd.partial_store_f32s(values, vector),
     }
 }
-
-/// Every instruction set that this machine can run.
-#[cfg(test)]
-pub fn every_arch() -> Vec<Arch> {
-    #[cfg(target_arch = "x86_64")]
-    let avx2 = pulp::x86::V3::try_new().map(Arch::V3);
-    #[cfg(not(target_arch = "x86_64"))]
-    let avx2 = None;
-    [Arch::Scalar, Arch::new()].into_iter().chain(avx2).collect()
-}

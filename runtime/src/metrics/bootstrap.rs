@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
 
-use super::{Averages, Bootstrap, Intervals};
+use super::evaluation::{Averages, Bootstrap, Intervals};
 
 impl Bootstrap {
     /// `averages` is given how often each of the `posters` counts.
@@ -71,7 +71,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::evaluate;
-    use super::super::evaluate::tests::{Drawn, PREVALENCES};
+    use super::super::predictions::tests::{Drawn, PREVALENCES};
     use super::*;
 
     #[test]

@@ -1,19 +1,11 @@
 //! From probabilities and labels to an [`Evaluation`].
 
+use super::calibration;
+use super::confusion::ratio;
+use super::evaluation::{Bootstrap, Evaluation, GenreFigures, MIN_SUPPORT};
 use super::precomputed::Precomputed;
+use super::predictions::Predictions;
 use super::ranking::{self, Ranking};
-use super::{Bootstrap, Confusion, Evaluation, GenreFigures, MIN_SUPPORT, PrecisionRecall, calibration};
-
-/// Probabilities and labels of N posters over G genres.
-#[derive(Clone, Copy, Debug)]
-pub struct Predictions<'a> {
-    /// Names of the G genres, in column order.
-    pub genres: &'a [String],
-    /// `[N, G]` row-major, one poster after the other, each in `0..=1`.
-    pub probabilities: &'a [f32],
-    /// `[N, G]` row-major; `None` where it is not known whether the film has the genre.
-    pub labels: &'a [Option<bool>],
-}
 
 /// Measures `predictions` with one threshold per genre (`[G]`).
 ///
@@ -73,141 +65,12 @@ pub fn recall_at_precision(predictions: &Predictions, target: f64) -> f64 {
     ranking::recall_at_precision(Ranking::of_all_genres(predictions).cuts(&once), target)
 }
 
-impl Predictions<'_> {
-    /// Number of posters, N.
-    ///
-    /// # Panics
-    /// If there is no genre.
-    pub fn posters(&self) -> usize {
-        self.labels.len() / self.genres.len()
-    }
-
-    /// Probability and label of a genre for the posters whose label is known.
-    fn known(&self, genre: usize) -> impl Iterator<Item = (f32, bool)> {
-        let pairs = self.probabilities.iter().zip(self.labels).skip(genre).step_by(self.genres.len());
-        pairs.filter_map(|(probability, label)| Some((*probability, (*label)?)))
-    }
-
-    pub(crate) fn check(&self) {
-        let genres = self.genres.len();
-        assert!(genres > 0, "there must be at least one genre");
-        assert_eq!(
-            self.probabilities.len(),
-            self.labels.len(),
-            "there must be one label (known or not) per probability"
-        );
-        assert!(
-            !self.labels.is_empty() && self.labels.len().is_multiple_of(genres),
-            "{} labels do not make whole posters of {genres} genres",
-            self.labels.len()
-        );
-        assert!(self.probabilities.iter().all(|p| (0.0..=1.0).contains(p)), "probabilities must lie in 0..=1");
-    }
-}
-
-impl Confusion {
-    pub(super) fn add(&mut self, positive: bool, predicted: bool, weight: usize) {
-        *match (positive, predicted) {
-            (true, true) => &mut self.true_positives,
-            (false, true) => &mut self.false_positives,
-            (true, false) => &mut self.false_negatives,
-            (false, false) => &mut self.true_negatives,
-        } += weight;
-    }
-
-    pub(super) fn merge(self, other: Self) -> Self {
-        Self {
-            true_positives: self.true_positives + other.true_positives,
-            false_positives: self.false_positives + other.false_positives,
-            false_negatives: self.false_negatives + other.false_negatives,
-            true_negatives: self.true_negatives + other.true_negatives,
-        }
-    }
-
-    pub(super) fn support(&self) -> usize {
-        self.true_positives + self.false_negatives
-    }
-
-    pub(super) fn wrong(&self) -> usize {
-        self.false_positives + self.false_negatives
-    }
-
-    pub(super) fn known(&self) -> usize {
-        self.true_positives + self.true_negatives + self.wrong()
-    }
-
-    pub(super) fn precision_recall(&self) -> PrecisionRecall {
-        let hits = self.true_positives;
-        PrecisionRecall {
-            precision: ratio(hits, hits + self.false_positives),
-            recall: ratio(hits, hits + self.false_negatives),
-            f1: ratio(2 * hits, 2 * hits + self.wrong()),
-        }
-    }
-}
-
-pub(super) fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::panic::catch_unwind;
 
-    use rand::RngExt;
-    use rand_pcg::Pcg64;
-
+    use super::super::predictions::tests::{Drawn, PREVALENCES};
     use super::*;
-
-    /// Posters drawn at random, and the probabilities of a calibrated model that ranks them fairly well.
-    #[derive(Clone)]
-    pub(crate) struct Drawn {
-        pub genres: Vec<String>,
-        pub probabilities: Vec<f32>,
-        pub labels: Vec<Option<bool>>,
-    }
-
-    impl Drawn {
-        /// One genre per prevalence. One label in ten is unknown, and rounding to three decimals makes ties.
-        pub(crate) fn new(posters: usize, prevalences: &[f64], seed: u64) -> Self {
-            let mut rng = Pcg64::new(seed.into(), 0);
-            let mut drawn = Self {
-                genres: (0..prevalences.len()).map(|g| format!("Genre {g}")).collect(),
-                probabilities: Vec::new(),
-                labels: Vec::new(),
-            };
-            for _ in 0..posters {
-                for prevalence in prevalences {
-                    let positive = rng.random::<f64>() < *prevalence;
-                    let bell = (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-                    // Two bells of variance 1, so far apart, have this log likelihood ratio.
-                    let apart = 1.8;
-                    let ratio = apart * (bell + apart * f64::from(positive)) - apart * apart / 2.0;
-                    let logit = (prevalence / (1.0 - prevalence)).max(0.01).ln() + ratio;
-                    let probability = 1.0 / (1.0 + (-logit).exp());
-                    drawn.probabilities.push((probability * 1000.0).round() as f32 / 1000.0);
-                    drawn.labels.push((rng.random::<f64>() > 0.1).then_some(positive));
-                }
-            }
-            drawn
-        }
-
-        pub(crate) fn predictions(&self) -> Predictions<'_> {
-            Predictions { genres: &self.genres, probabilities: &self.probabilities, labels: &self.labels }
-        }
-
-        /// The same posters, the last first.
-        pub(crate) fn reversed(&self) -> Self {
-            let genres = self.genres.len();
-            Self {
-                genres: self.genres.clone(),
-                probabilities: self.probabilities.rchunks(genres).flatten().copied().collect(),
-                labels: self.labels.rchunks(genres).flatten().copied().collect(),
-            }
-        }
-    }
-
-    pub(crate) const PREVALENCES: [f64; 7] = [0.5, 0.35, 0.2, 0.12, 0.05, 0.02, 0.0];
 
     fn one_genre<'a>(genres: &'a [String], probabilities: &'a [f32], labels: &'a [Option<bool>]) -> Predictions<'a> {
         Predictions { genres, probabilities, labels }

@@ -1,9 +1,10 @@
 //! Decisions, per-poster metrics and rankings computed once, from which averages follow for any weights of the posters
 //! (bootstrap resamples).
 
-use super::evaluate::{Predictions, ratio};
+use super::confusion::ratio;
+use super::evaluation::{Averages, BASELINE_PRECISION, Confusion, MIN_SUPPORT, PrecisionRecall};
+use super::predictions::Predictions;
 use super::ranking::{self, Ranking};
-use super::{Averages, BASELINE_PRECISION, Confusion, MIN_SUPPORT, PrecisionRecall};
 use crate::operating_point::reaches;
 
 /// What does not depend on how often each poster counts, worked out once: sorting is the dear part, and with it out

@@ -2,7 +2,8 @@
 //!
 //! Posters are sorted from the highest score to the lowest; every distinct score is a cut with its true positives.
 
-use super::evaluate::{Predictions, ratio};
+use super::confusion::ratio;
+use super::predictions::Predictions;
 
 /// The known (poster, genre) pairs of one genre, or of all, sorted from the highest score.
 pub(crate) struct Ranking {

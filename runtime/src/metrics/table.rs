@@ -1,6 +1,6 @@
 //! An evaluation as text for the terminal.
 
-use super::{Averages, BASELINE_PRECISION, Evaluation, MIN_SUPPORT, PrecisionRecall};
+use super::evaluation::{Averages, BASELINE_PRECISION, Evaluation, MIN_SUPPORT, PrecisionRecall};
 
 impl Evaluation {
     /// The figures as aligned text with three decimals: a row per genre, then the averages with their intervals.

@@ -6,7 +6,7 @@
 //! operating point states was measured on the validation posters: on others it holds less exactly, the fewer the
 //! positives the less.
 
-use super::Predictions;
+use super::predictions::Predictions;
 use super::ranking::{Cut, Ranking};
 use crate::operating_point::OperatingPoint;
 
@@ -203,7 +203,7 @@ fn sigmoid(logit: f64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::evaluate::tests::{Drawn, PREVALENCES};
+    use crate::metrics::predictions::tests::{Drawn, PREVALENCES};
     use crate::metrics::{GenreFigures, evaluate};
 
     fn curves(predictions: &Predictions) -> (Vec<Curve>, Curve) {

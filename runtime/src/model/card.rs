@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use thiserror::Error;
 
+pub use crate::error::CardError;
 use crate::metrics::Evaluation;
 use crate::onnx;
 use crate::operating_point::OperatingPoint;
@@ -107,30 +107,6 @@ fn flatten(key: &str, value: &serde_json::Value, entries: &mut Vec<(String, Stri
         value => value.to_string(),
     };
     entries.push((key.to_string(), text));
-}
-
-/// Why a model file's card cannot be used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CardError {
-    /// The file has no card.
-    #[error(
-        "has no card (its metadata lacks the key \"format\" with the value \"{FORMAT}\"); only models made by `train export` can be used"
-    )]
-    Missing,
-    /// The card lacks one of its fields.
-    #[error("has a card without the key \"{0}\"; export the model again with `train export`")]
-    Incomplete(&'static str),
-    /// A field does not hold what it should.
-    #[error(
-        "has a card whose key \"{key}\" cannot be understood ({reason}); export the model again with `train export`"
-    )]
-    Malformed {
-        /// The field.
-        key: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 impl Card {

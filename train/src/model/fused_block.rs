@@ -17,11 +17,5 @@ mod kernels;
 mod op;
 
 pub use geometry::same_padding;
+pub use kernels::RELU6_MAX;
 pub use op::inverted_residual;
-
-/// The upper bound of the activations: ReLU6, `min(max(x, 0), 6)`, which keeps features in the range of low-precision
-/// numbers (Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications", 2017).
-pub const RELU6_MAX: f32 = 6.0;
-
-/// The number of tensors that the operation takes: the input, and weight and bias of three convolutions.
-const TENSORS: usize = 7;

@@ -5,8 +5,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::RELU6_MAX;
 use super::geometry::{Geometry, KERNEL_TAPS};
+
+/// The upper bound of the activations: ReLU6, `min(max(x, 0), 6)`, which keeps features in the range of low-precision
+/// numbers (Howard et al., "MobileNets: efficient convolutional neural networks for mobile vision applications", 2017).
+pub const RELU6_MAX: f32 = 6.0;
 
 /// Adds the depthwise convolution of one poster to `y`.
 ///

@@ -7,10 +7,12 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension, tensor::FloatTen
 use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::TENSORS;
 use super::block::Block;
 use super::geometry::{Geometry, KERNEL_TAPS};
 use super::kernels::channels_first;
+
+/// The number of tensors that the operation takes: the input, and weight and bias of three convolutions.
+const TENSORS: usize = 7;
 
 /// `project(relu6(depthwise(relu6(expand(x)))))`, plus `x` where its shape is the same. Only on burn's flex backend.
 ///
