@@ -3,14 +3,12 @@
 #![cfg(feature = "cli")]
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
 fn fixture(name: &str) -> String {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
-    path.display().to_string()
+    fixtures::path(name).display().to_string()
 }
 
 fn runtime(arguments: &[&str]) -> Output {

@@ -1,14 +1,10 @@
 //! Decoding of posters: file formats, EXIF orientations, colour spaces, transparency, and damaged files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use fixtures::path as fixture;
 use runtime::Error;
 use runtime::preprocess::{self, MAX_PIXELS, Rgb8Image};
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
-}
 
 /// The mean absolute difference of two images, in levels of 255, at the size of a usual input.
 fn difference(a: &Rgb8Image, b: &Rgb8Image) -> f64 {

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fixtures::path as fixture;
 use image::metadata::Orientation;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::*;
@@ -12,10 +13,6 @@ use runtime::preprocess::{self, MAX_PIXELS, Rgb8Image};
 
 /// Input sizes of models, and one so small that every fixture is downscaled in the DCT domain.
 const SIZES: [(u32, u32); 4] = [(256, 384), (192, 288), (96, 128), (24, 36)];
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
-}
 
 /// A synthetic poster: gradients, hard edges and some grain.
 fn picture(width: u32, height: u32) -> Rgb8Image {

@@ -218,7 +218,7 @@ fn a_library_that_may_only_be_read_is_tagged_with_its_state_elsewhere() {
     let folder = TempDir::new().unwrap();
     let [films, elsewhere] = ["films", "elsewhere"].map(|name| folder.path().join(name));
     let own = ["The Summit (1999)", "The Valley (2001)"].map(|name| films.join(name));
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
+    let fixtures = fixtures::path("posters");
     for (film, poster) in own.iter().zip(["adventure-large.jpg", "space-baseline.jpg"]) {
         fs::create_dir_all(film).unwrap();
         fs::copy(fixtures.join(poster), film.join("poster.jpg")).unwrap();
@@ -294,8 +294,7 @@ fn exit_status_and_message() {
     let films = folder.path().join("films");
     let sound = films.join("The Summit (1999)/poster.jpg");
     fs::create_dir_all(sound.parent().unwrap()).unwrap();
-    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
-    fs::copy(fixture("posters/adventure-large.jpg"), &sound).unwrap();
+    fs::copy(fixtures::path("posters/adventure-large.jpg"), &sound).unwrap();
     let cases = [
         Case { arguments: &[], status: 0, message: "The Summit (1999)/poster.jpg: " },
         #[cfg(unix)]
@@ -330,8 +329,7 @@ fn error_messages_are_one_line_with_one_cause() {
     let films = folder.path().join("films");
     let film = films.join("The Summit (1999)");
     fs::create_dir_all(&film).unwrap();
-    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
-    fs::copy(fixture("posters/adventure-large.jpg"), film.join("poster.jpg")).unwrap();
+    fs::copy(fixtures::path("posters/adventure-large.jpg"), film.join("poster.jpg")).unwrap();
     fs::write(film.join("film.mkv"), "").unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (text_file, foreign, no_folder, films_text) =
@@ -440,8 +438,7 @@ fn sidecars_do_not_overwrite_files_of_a_person() {
     let folder = TempDir::new().unwrap();
     let film = folder.path().join("The Summit (1999)");
     fs::create_dir(&film).unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters/adventure-large.jpg");
-    fs::copy(fixture, film.join("poster.jpg")).unwrap();
+    fs::copy(fixtures::path("posters/adventure-large.jpg"), film.join("poster.jpg")).unwrap();
     for (kind, theirs, ours) in [
         ("txt", "seen twice, lovely", "Drama, War\n"),
         ("json", "{\"seen\": 2}", "{\"model\": \"m\", \"probabilities\": {}}"),
@@ -459,8 +456,8 @@ fn sidecars_do_not_overwrite_files_of_a_person() {
 #[test]
 fn a_model_that_cannot_be_run_is_refused_when_a_poster_needs_it() {
     let folder = TempDir::new().unwrap();
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut bytes = fs::read(manifest.join("../models/poster-genres-small.onnx")).unwrap();
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/poster-genres-small.onnx");
+    let mut bytes = fs::read(small).unwrap();
     // An operation that nobody knows, as protobuf writes its name.
     let offset = bytes.windows(6).position(|part| part == b"\x22\x04Conv").unwrap();
     bytes[offset + 2..offset + 6].copy_from_slice(b"Vnoc");
@@ -474,7 +471,7 @@ fn a_model_that_cannot_be_run_is_refused_when_a_poster_needs_it() {
     let films = folder.path().join("films");
     fs::create_dir(&films).unwrap();
     assert_eq!(run("tag", &films).0, Some(0), "there is no poster");
-    fs::copy(manifest.join("../fixtures/posters/noir-grey.jpg"), films.join("The Valley (2001).jpg")).unwrap();
+    fs::copy(fixtures::path("posters/noir-grey.jpg"), films.join("The Valley (2001).jpg")).unwrap();
     for (command, path) in [("tag", films), ("classify", "nowhere.jpg".into())] {
         let (status, errors) = run(command, &path);
         assert_eq!(status, Some(2), "{command}: {errors}");
@@ -486,7 +483,7 @@ fn a_model_that_cannot_be_run_is_refused_when_a_poster_needs_it() {
 fn nfo_files_are_made_unless_only_existing_ones_are_wanted() {
     let folder = TempDir::new().unwrap();
     let [with, without] = ["The Summit (1999)", "The Valley (2001)"].map(|name| folder.path().join(name));
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
+    let fixtures = fixtures::path("posters");
     for film in [&with, &without] {
         fs::create_dir(film).unwrap();
         fs::write(film.join("film.mkv"), "").unwrap();

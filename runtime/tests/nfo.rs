@@ -21,7 +21,7 @@ const PREDICTED: [&str; 4] = ["Horror", "Sci-Fi", " drama", "Horror"];
 const OTHERS: [&str; 4] = ["Comédie noire", "--> R&B <--", "a|b\\--", "Action"];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/nfo")
+    fixtures::path("nfo")
 }
 
 fn fixture(name: &str) -> Vec<u8> {

@@ -55,9 +55,9 @@ fn figures_equal_those_of_scikit_learn() {
 }
 
 fn read<T: DeserializeOwned>(name: &str) -> T {
-    let path = format!("{}/../fixtures/scores/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+    let text =
+        fs::read_to_string(fixtures::path("scores").join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// Notes where two JSON values differ: in structure, in text, or by more than the tolerance in a number.

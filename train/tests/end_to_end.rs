@@ -15,8 +15,7 @@ use train::model::exported;
 use train::predict;
 
 fn fixture(name: &str) -> String {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name);
-    path.display().to_string()
+    fixtures::path(name).display().to_string()
 }
 
 /// A temporary directory for runs and cache, in which commands run.
@@ -171,13 +170,12 @@ fn a_mobilenet_is_trained_fine_tuned_and_distilled() {
 
 #[test]
 fn the_shipped_models_give_the_same_probabilities_in_every_runtime() {
-    let files = |folder: &str| -> Vec<PathBuf> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let files = |folder: PathBuf| -> Vec<PathBuf> {
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
     };
-    let posters = files("fixtures/posters");
-    let models: Vec<PathBuf> =
-        files("models").into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "onnx")).collect();
+    let posters = files(fixtures::path("posters"));
+    let mut models = files(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models"));
+    models.retain(|path| path.extension().is_some_and(|kind| kind == "onnx"));
     assert_eq!(models.len(), 2);
     for model in models {
         runtimes_agree(&model, posters.iter().map(|path| &**path));

@@ -20,7 +20,7 @@ fn the_shipped_model_gives_the_same_probabilities_in_burn() {
     let input = &network.card().input;
     let imported = model::Model::default();
     let mut compared = 0;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters")).unwrap() {
+    for entry in fs::read_dir(fixtures::path("posters")).unwrap() {
         let planes = preprocess::tensor(&preprocess::open_for(&entry.unwrap().path(), input.size()).unwrap(), input);
         let expected = network.probabilities(&planes).unwrap();
         let shape = [1, 3, input.height as usize, input.width as usize];

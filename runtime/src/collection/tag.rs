@@ -250,7 +250,6 @@ mod tests {
     #[test]
     fn a_poster_that_vanishes_after_the_scan_is_named_and_the_others_are_tagged() {
         let folder = tempfile::tempdir().unwrap();
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters");
         let poster = |ordinal: i64, name: &str| ScannedPoster {
             ordinal,
             path: folder.path().join(name),
@@ -261,7 +260,7 @@ mod tests {
             video: None,
             has_own_folder: true,
         };
-        fs::copy(fixtures.join("space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();
+        fs::copy(fixtures::path("posters/space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();
         let state = State::open(&folder.path().join("state"), true).unwrap();
         state.add(&[poster(1, "gone.jpg"), poster(2, "there.jpg")]).unwrap();
         let model = Model::shipped().unwrap();

@@ -183,12 +183,11 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 
     fn fixture(name: &str) -> Vec<u8> {
-        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)).unwrap()
+        fs::read(fixtures::path(name)).unwrap()
     }
 
     /// The outcome of reading, without the coefficients.

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Holds this project against what others use for the same work, and writes the tables of docs/benchmarks.md.
+"""Measures this project beside other libraries for the same work, and writes the tables of docs/benchmarks.md.
 
-    benches/compare [--quick]
+    benches/compare/compare.py [--quick]
 
-Builds the programs, fetches Python's contestants into target/python (PYTHON names another interpreter that has them),
-and lets all contestants take turns: in every round each works for a moment on the same file, on the same processor,
-with one thread. Times are medians over all rounds, ratios are medians over the rounds of both contestants' medians,
-with the smallest and the largest round in brackets. Leave the machine alone meanwhile; the tables say how busy it was.
+Builds the Rust programs, installs the Python packages into target/python (PYTHON names another interpreter that has
+them), and measures all libraries in interleaved rounds: in every round each works for a moment on the same file, on the
+same CPU core, with one thread. Times are medians over all rounds. A ratio is taken between the medians within a round;
+its median over the rounds is given, with the smallest and the largest in brackets. Leave the machine alone meanwhile;
+the tables say how busy it was.
 """
 
 import argparse
@@ -20,17 +21,20 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BASELINES = HERE / "baselines.py"
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- The tables: written by benches/compare -->", "<!-- The end of the tables -->"
+BEGIN, END = "<!-- The tables: written by benches/compare/compare.py -->", "<!-- The end of the tables -->"
 
 REQUIRED = ["numpy", "pillow", "onnxruntime", "onnx"]
-# Contestants that are left out where their packages cannot be had.
+# Libraries that are left out where their packages cannot be installed.
 OPTIONAL = {"OpenCV": ["opencv-python-headless"], "ncnn": ["ncnn", "pnnx"]}
 
-# How far apart values may lie that should be the same: sums in another order, products of 16 bits in ours, ncnn's weights of 16
-# bits, decoders that scale down before or after the last step. More would mean that a contestant does other work.
+# The largest accepted difference of an output value from ours: sums in another order, ncnn's
+# weights of 16 bits, decoders that scale down before or after the last step. More would mean that a library does other
+# work.
 TOLERANCE = {"infer": 0.02, "tensor": 0.25, "classify": 0.08}
 
 
@@ -44,21 +48,21 @@ def main():
     build()
     busy = os.getloadavg()[0]
     everywhere = os.sched_getaffinity(0)
-    # Children inherit it.
+    # Child processes inherit it.
     os.sched_setaffinity(0, {max(everywhere)})
-    contest = Contest(python, missing, rounds, milliseconds)
+    workers = Workers(python, missing, rounds, milliseconds)
     posters = TARGET / "posters"
-    run(TARGET / "release/contestant", "posters", posters)
+    run(TARGET / "release/bench_worker", "posters", posters)
     models = [ROOT / "models" / name for name in ("poster-genres.onnx", "poster-genres-small.onnx")]
 
     tables = [
         machine(python, missing, busy, rounds),
-        *(inference(contest, model, posters) for model in models),
-        decoding(contest, models[0], posters),
-        whole_path(contest, models[0], posters, python, starts),
+        *(inference(workers, model, posters) for model in models),
+        decoding(workers, models[0], posters),
+        whole_path(workers, models[0], posters, python, starts),
         memory(models[0], posters, python),
         stages(posters, everywhere),
-        limits(contest, models, posters, python),
+        limits(workers, models, posters, python),
     ]
     document = DOCUMENT.read_text()
     before, after = document.split(BEGIN)[0], document.split(END)[1]
@@ -75,7 +79,7 @@ def output(*command):
 
 
 def interpreter():
-    """The Python that has the contestants' packages, and the contestants that could not be had."""
+    """The Python interpreter that has the packages, and the libraries that could not be installed."""
     if "PYTHON" in os.environ:
         return pathlib.Path(os.environ["PYTHON"]), []
     run(sys.executable, "-m", "venv", TARGET / "python")
@@ -87,12 +91,12 @@ def interpreter():
 
 
 def build():
-    packages = ["-p", "runtime", "-p", "benches", "--features", "benches/peers"]
+    packages = ["-p", "runtime", "-p", "benches", "--features", "benches/baselines"]
     run("cargo", "build", "--release", "--bins", *packages, cwd=ROOT)
 
 
-class Contest:
-    """The contestants, and how they take turns."""
+class Workers:
+    """The worker processes, one in Rust and one in Python, and the rounds in which they measure."""
 
     def __init__(self, python, missing, rounds, milliseconds):
         package = pathlib.Path(output(python, "-c", "import onnxruntime; print(onnxruntime.__file__)").strip()).parent
@@ -101,23 +105,23 @@ class Contest:
             [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             env=os.environ | environment,
         )
-        self.rust = serve(TARGET / "release/contestant", "serve", ORT_DYLIB_PATH=library)
-        self.python = serve(python, ROOT / "benches/peers.py", "serve")
+        self.rust = serve(TARGET / "release/bench_worker", "serve", ORT_DYLIB_PATH=library)
+        self.python = serve(python, BASELINES, "serve")
         self.missing, self.rounds, self.milliseconds = missing, rounds, milliseconds
 
     def ask(self, task, model, poster):
-        ours = ("runtime", "image", "rten", "ONNX Runtime", "multiply-add")
-        child = self.rust if task.split(", ")[-1] in ours else self.python
+        in_rust = ("runtime", "image", "rten", "ONNX Runtime", "multiply-add")
+        child = self.rust if task.split(", ")[-1] in in_rust else self.python
         child.stdin.write(f"{task}\t{model}\t{poster}\t{self.milliseconds}\n")
         answer = json.loads(child.stdout.readline())
         return answer["ns"], answer["values"]
 
-    def hold(self, kind, names, model, poster):
-        """Lets contestants take turns. Of each: the median in ms, and its ratio to the first one's, in every round."""
+    def measure(self, kind, names, model, poster):
+        """Interleaved rounds. Of each library: the median in ms, and its ratio to that of the first, in every round."""
         names = [name for name in names if not any(absent in name for absent in self.missing)]
         times = {name: [] for name in names}
         for turn in range(self.rounds):
-            # Nobody always follows the same neighbour.
+            # The order changes, so that no library always follows the same one.
             for name in names[turn % len(names):] + names[:turn % len(names)]:
                 ns, values = self.ask(f"{kind}, {name}", model, poster)
                 times[name].append(ns)
@@ -137,7 +141,7 @@ def table(head, rows):
 
 
 def number(value):
-    """Three digits that mean something."""
+    """Three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.01 else f"{value:.4f}"
 
 
@@ -147,12 +151,12 @@ def ratio(values):
 
 def machine(python, missing, busy, rounds):
     facts = dict(line.split(":", 1) for line in output("lscpu").splitlines() if ":" in line)
-    width = next((name for name in ("avx512f", "avx2", "asimd") if name in facts.get("Flags", "")), "no wide registers")
+    width = next((name for name in ("avx512f", "avx2", "asimd") if name in facts.get("Flags", "")), "no SIMD extension")
     memory = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1]
     packages = "import importlib.metadata as m; print(*(f'{d.name} {d.version}' for d in m.distributions()), sep='\\n')"
     wanted = sum(OPTIONAL.values(), REQUIRED)
     versions = [line for line in output(python, "-c", packages).splitlines() if line.split()[0].lower() in wanted]
-    left_out = f" Left out, since their packages could not be had: {', '.join(missing)}." if missing else ""
+    left_out = f" Left out, since their packages could not be installed: {', '.join(missing)}." if missing else ""
     return (
         f"{datetime.date.today()}: {facts['Model name'].strip()}, {os.cpu_count()} processors, {width}, "
         f"{int(memory) / 1e6:.0f} GB, {platform.system()} {platform.release()}; "
@@ -162,31 +166,31 @@ def machine(python, missing, busy, rounds):
     )
 
 
-def inference(contest, model, posters):
+def inference(workers, model, posters):
     names = ["runtime", "ONNX Runtime", "ONNX Runtime in Python", "rten", "OpenCV", "ncnn"]
-    result = contest.hold("infer", names, model, posters / "182x268-baseline.jpg")
+    result = workers.measure("infer", names, model, posters / "182x268-baseline.jpg")
     rows = [[name, number(time), ratio(ratios)] for name, (time, ratios) in result.items()]
     return f"### Inference alone, `{model.name}`\n\n" + table(["", "ms", "times ours"], rows)
 
 
-def decoding(contest, model, posters):
+def decoding(workers, model, posters):
     rows = []
     for poster in ("300x444-baseline", "1000x1500-baseline", "1000x1500-progressive", "2000x3000-baseline",
                    "2000x3000-progressive"):
-        result = contest.hold("tensor", ["runtime", "image", "Pillow", "OpenCV"], model, posters / f"{poster}.jpg")
+        result = workers.measure("tensor", ["runtime", "image", "Pillow", "OpenCV"], model, posters / f"{poster}.jpg")
         rows += [[f"{poster}, {name}", number(time), ratio(ratios)] for name, (time, ratios) in result.items()]
     return "### From the bytes of a JPEG to the network's input\n\n" + table(["", "ms", "times ours"], rows)
 
 
-def whole_path(contest, model, posters, python, starts):
-    """Warm, and cold: one poster, from the start of a process to its end."""
+def whole_path(workers, model, posters, python, starts):
+    """Warm, in a process that has classified before, and cold, from the start of a process to its end."""
     poster = posters / "1000x1500-baseline.jpg"
     names = ["runtime", "Pillow and ONNX Runtime", "OpenCV"]
-    warm = contest.hold("classify", names, model, poster)
+    warm = workers.measure("classify", names, model, poster)
     rows = [[f"{name}, warm", number(ms), number(1000 / ms), ratio(ratios)] for name, (ms, ratios) in warm.items()]
 
     cold = {"runtime": [TARGET / "release/runtime", "classify", poster],
-            "Pillow and ONNX Runtime": [python, ROOT / "benches/peers.py", "classify", poster, model]}
+            "Pillow and ONNX Runtime": [python, BASELINES, "classify", poster, model]}
     times = {name: [] for name in cold}
     for _ in range(starts):
         for name, command in cold.items():
@@ -211,9 +215,9 @@ def memory(model, posters, python):
         path = posters / f"{poster}.jpg"
         for name, command in {
             "runtime": [TARGET / "release/runtime", "classify", path],
-            "Pillow and ONNX Runtime": [python, ROOT / "benches/peers.py", "classify", path, model],
+            "Pillow and ONNX Runtime": [python, BASELINES, "classify", path, model],
         }.items():
-            # A child's figure starts at what its parent holds: this script holds little.
+            # The maximum of a child starts at the memory of its parent: this script holds little.
             child = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
             _, status, usage = os.wait4(child.pid, 0)
             assert status == 0, command
@@ -223,7 +227,7 @@ def memory(model, posters, python):
 
 
 def stages(posters, everywhere):
-    """Where the time goes, and what more threads bring; as `runtime bench` tells every user."""
+    """Latency of each stage and throughput by threads, as `runtime bench` measures them."""
     bench = lambda size: json.loads(
         output(TARGET / "release/runtime", "bench", "--json", posters / f"{size}-baseline.jpg")
     )
@@ -246,29 +250,29 @@ def stages(posters, everywhere):
     )
 
 
-def limits(contest, models, posters, python):
-    """What the machine allows at best."""
-    done = contest.ask("multiply-add", models[0], posters)
+def limits(workers, models, posters, python):
+    """The least time that the machine allows, beside the measured time."""
+    done = workers.ask("multiply-add", models[0], posters)
     # Multiply-adds a nanosecond, at the best round.
     peak = done[1][0] / min(done[0])
     rows = []
     for model in models if peak else []:
-        needed = int(output(python, ROOT / "benches/peers.py", "multiply-adds", model))
+        needed = int(output(python, BASELINES, "multiply-adds", model))
         least = needed / peak / 1e6
-        measured = contest.hold("infer", ["runtime"], model, posters / "182x268-baseline.jpg")["runtime"][0]
+        measured = workers.measure("infer", ["runtime"], model, posters / "182x268-baseline.jpg")["runtime"][0]
         rows.append([f"{model.name}: {needed / 1e6:.0f} million multiply-adds", number(least), number(measured),
                      f"{100 * least / measured:.0f} %"])
     for poster in ("1000x1500-baseline", "2000x3000-baseline", "1000x1500-progressive", "2000x3000-progressive"):
         path = posters / f"{poster}.jpg"
-        least = contest.hold("entropy", ["libjpeg-turbo"], models[0], path)["libjpeg-turbo"][0]
-        measured = contest.hold("tensor", ["runtime"], models[0], path)["runtime"][0]
+        least = workers.measure("entropy", ["libjpeg-turbo"], models[0], path)["libjpeg-turbo"][0]
+        measured = workers.measure("tensor", ["runtime"], models[0], path)["runtime"][0]
         rows.append([f"{poster}: {path.stat().st_size / 1000:.0f} kB of entropy-coded data", number(least),
                      number(measured), f"{100 * least / measured:.0f} %"])
     return (
         "### How far from the limit\n\n" + table(["", "ms at best", "ms of ours", "share"], rows)
-        + f"\n\nAt best: multiply-adds of 32 bits at the rate at which this core did them with nothing else to do, {peak:.0f} a "
-        "nanosecond; for a JPEG, libjpeg-turbo at an eighth of the size, which still decodes every code and transforms "
-        "next to nothing."
+        + "\n\nAt best: multiply-adds of 32 bits at the rate at which this core did them with nothing else to do, "
+        f"{peak:.0f} a nanosecond; for a JPEG, libjpeg-turbo at an eighth of the size, which still decodes every code "
+        "and transforms next to nothing."
     )
 
 

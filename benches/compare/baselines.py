@@ -1,11 +1,12 @@
-"""What a user would pick instead, in Python, each with one thread: Pillow and ONNX Runtime, OpenCV, ncnn.
+"""The Python worker of compare.py, and the libraries that it measures, each with one thread: Pillow and ONNX Runtime,
+OpenCV, ncnn.
 
-`peers.py classify POSTER MODEL` is the whole script that `runtime classify` stands against when both start cold.
-`peers.py serve` answers the requests that contestant.rs describes.
-`peers.py multiply-adds MODEL` prints how many of them the model needs for a poster.
+`baselines.py classify POSTER MODEL` is a whole program, for the comparison of cold starts with `runtime classify`.
+`baselines.py serve` answers the requests that `benches/src/bin/bench_worker/main.rs` describes.
+`baselines.py multiply-adds MODEL` prints how many of them the model needs for a poster.
 
-Packages are imported where they are used: one that is missing costs the others nothing, and no start waits for what it
-does not use.
+Packages are imported where they are used: a missing one affects no other library, and a cold start loads only what it
+uses.
 """
 
 import functools
@@ -114,7 +115,7 @@ def ncnn_network(model, width, height):
 
 
 def task(name, model, poster):
-    """A task ready to be repeated; it returns what came out."""
+    """A task ready to be repeated; it returns its output values."""
     import numpy
 
     session, size, _, _ = onnx_runtime(model)

@@ -1,7 +1,9 @@
-//! What it does to scores that the pixels of a large JPEG are never made: `agreement POSTERS.csv[=FOLDER] [COUNT]` takes
-//! the first posters of a labelled set, enlarges each, adds grain, makes a JPEG of quality 90 with 4:2:0 colours of it,
-//! and lets every model in `models/` look at it by way of all pixels, and as `runtime classify` does. Prints how far
-//! probabilities and mean average precision (mAP) are apart.
+//! Accuracy drift of DCT-domain downscaling: how far probabilities and mean average precision (mAP) move when the
+//! pixels of a large JPEG are never decoded.
+//!
+//! `accuracy_drift POSTERS.csv[=FOLDER] [COUNT]` takes the first posters of a labelled set, enlarges each, adds grain,
+//! encodes it as a JPEG of quality 90 with 4:2:0 chroma subsampling, and runs every model in `models/` on the fully
+//! decoded and resized pixels, and on those that `runtime classify` makes.
 //!
 //! Pixels are rounded to whole levels more than once on either way. What that alone does to scores shows where `image`
 //! resizes the same pixels by the same filter: it rounds elsewhere.
@@ -15,13 +17,13 @@ use runtime::preprocess::{self, DecodedImage, MAX_PIXELS, Rgb8Image};
 /// Sizes to which the posters are enlarged.
 const SIZES: [(u32, u32); 2] = [(1000, 1500), (2000, 3000)];
 
-/// The grain is even noise of up to so many levels of 255 in either direction, of light alone: it makes the files as large
-/// as those of real posters of these sizes, 0.3 and 1.1 MB.
+/// Amplitude of the grain, in levels of 255: uniform noise, equal in all channels. It makes the files as large as those
+/// of real posters of these sizes, 0.3 and 1.1 MB.
 const GRAIN: i32 = 5;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let source = arguments.next().expect("usage: agreement POSTERS.csv[=FOLDER] [COUNT]");
+    let source = arguments.next().expect("usage: accuracy_drift POSTERS.csv[=FOLDER] [COUNT]");
     let count = arguments.next().map_or(usize::MAX, |count| count.parse().expect("a number of posters"));
     let source: Source = source.parse().unwrap_or_else(|never| match never {});
     let mut manifest = Dataset::read(&[source]).unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,5 @@
-//! Each stage from the bytes of a poster to its genres, and the whole path, at usual poster sizes; with the feature
-//! `peers` also what others use for the same work, on the same files and in the same run.
+//! Latency of each stage from the bytes of a poster to its genres, and of the whole path, at usual poster sizes; with
+//! the feature `baselines` also of other libraries that do the same work on the same files.
 
 #![allow(missing_docs, reason = "the macros of criterion make undocumented functions")]
 
@@ -9,14 +9,13 @@ use std::hint::black_box;
 use benches::{models, pin, posters};
 use criterion::{Criterion, criterion_group, criterion_main};
 use runtime::Model;
-use runtime::operating_point;
 use runtime::preprocess::{self, MAX_PIXELS};
 
 fn from_bytes_to_tensor(criterion: &mut Criterion) {
     pin();
     let model = Model::shipped().expect("the shipped model can be used");
     let card = model.card();
-    let point = operating_point::find(&card.operating_points, None).expect("a card has operating points");
+    let point = model.default_operating_point();
     let folder = tempfile::tempdir().expect("a folder can be made");
 
     for poster in posters() {
@@ -36,9 +35,9 @@ fn from_bytes_to_tensor(criterion: &mut Criterion) {
         group.bench_function("bytes to tensor", |bench| {
             bench.iter(|| preprocess::tensor(&decode(), &card.input));
         });
-        #[cfg(feature = "peers")]
+        #[cfg(feature = "baselines")]
         group.bench_function("bytes to tensor, image", |bench| {
-            bench.iter(|| benches::peers::tensor(black_box(bytes), &card.input));
+            bench.iter(|| benches::baselines::tensor(black_box(bytes), &card.input));
         });
         group.bench_function("whole path", |bench| {
             bench.iter(|| {
@@ -60,19 +59,19 @@ fn from_tensor_to_genres(criterion: &mut Criterion) {
 
         let mut group = criterion.benchmark_group(name);
         group.bench_function("infer", |bench| bench.iter(|| model.probabilities(black_box(&input))));
-        #[cfg(feature = "peers")]
+        #[cfg(feature = "baselines")]
         {
-            let mut rten = benches::peers::rten(&path, &card.input);
+            let mut rten = benches::baselines::rten(&path, &card.input);
             group.bench_function("infer, rten", |bench| bench.iter(|| rten(black_box(&input))));
             if std::env::var_os("ORT_DYLIB_PATH").is_some() {
-                let mut onnx_runtime = benches::peers::onnx_runtime(&path, &card.input);
+                let mut onnx_runtime = benches::baselines::onnx_runtime(&path, &card.input);
                 group.bench_function("infer, ONNX Runtime", |bench| bench.iter(|| onnx_runtime(black_box(&input))));
             } else {
                 eprintln!("ONNX Runtime is left out: ORT_DYLIB_PATH names no library");
             }
         }
         let probabilities = model.probabilities(&input).expect("the model runs");
-        let point = operating_point::find(&card.operating_points, None).expect("a card has operating points");
+        let point = model.default_operating_point();
         group.bench_function("threshold", |bench| bench.iter(|| point.decide(black_box(&probabilities))));
         group.bench_function("load", |bench| bench.iter(|| Model::open(&path)));
     }

@@ -1,21 +1,25 @@
-//! Rust's side of `benches/compare`: `contestant posters FOLDER` draws the posters, `contestant serve` measures on
-//! request. A request is a line of a task, a model file, a poster file and for how many milliseconds to repeat the
-//! task, with tabs between; the answer is a line of JSON, `{"ns": [each repetition's time], "values": [what came out]}`.
-//! `benches/peers.py` answers the same requests for Python's contestants, with tasks of other names.
+//! The Rust worker of `benches/compare/compare.py`: `bench_worker posters FOLDER` draws the posters, `bench_worker
+//! serve` measures on request.
+//!
+//! A request is a line of a task, a model file, a poster file and for how many milliseconds to repeat the task, with
+//! tabs between; the answer is a line of JSON, `{"ns": [time of each repetition], "values": [first output values]}`.
+//! `benches/compare/baselines.py` answers the same requests for the libraries that are called from Python.
+
+mod peak;
 
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, hint, io};
 
-use benches::{peak, posters};
+use benches::posters;
 use runtime::Model;
 use runtime::preprocess::{self, MAX_PIXELS};
 
-/// A task ready to be repeated; what comes out of it shows that all contestants did the same.
+/// A task ready to be repeated; its output shows that all libraries did the same work.
 type Task = Box<dyn FnMut() -> Vec<f32>>;
 
-/// So many of the values that came out are in the answer.
+/// The number of output values in an answer.
 const VALUES: usize = 24;
 
 fn main() {
@@ -23,7 +27,7 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["posters", folder] => draw(Path::new(folder)),
         ["serve"] => serve(),
-        _ => panic!("usage: contestant posters FOLDER, or: contestant serve"),
+        _ => panic!("usage: bench_worker posters FOLDER, or: bench_worker serve"),
     }
 }
 
@@ -54,7 +58,7 @@ fn serve() {
         };
         let answer = serde_json::json!({ "ns": times, "values": values[..values.len().min(VALUES)] });
         println!("{answer}");
-        io::stdout().flush().expect("whoever asked still listens");
+        io::stdout().flush().expect("the caller reads the answer");
     }
 }
 
@@ -78,14 +82,14 @@ fn task(name: &str, model: &Path, path: &Path) -> Task {
             let path = path.to_path_buf();
             Box::new(move || model.classify_file(&path).expect("the poster is sound").into_probabilities())
         }
-        #[cfg(feature = "peers")]
-        "tensor, image" => Box::new(move || benches::peers::tensor(&bytes, &input)),
-        #[cfg(feature = "peers")]
+        #[cfg(feature = "baselines")]
+        "tensor, image" => Box::new(move || benches::baselines::tensor(&bytes, &input)),
+        #[cfg(feature = "baselines")]
         "infer, rten" | "infer, ONNX Runtime" => {
-            let prepare = if name == "infer, rten" { benches::peers::rten } else { benches::peers::onnx_runtime };
-            let mut infer = prepare(model, &input);
+            use benches::baselines::{onnx_runtime, rten};
+            let mut infer = if name == "infer, rten" { rten(model, &input) } else { onnx_runtime(model, &input) };
             Box::new(move || infer(&values))
         }
-        _ => panic!("no task {name:?} (those of others need the feature `peers`)"),
+        _ => panic!("no task {name:?} (those of other libraries need the feature `baselines`)"),
     }
 }

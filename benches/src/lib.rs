@@ -1,8 +1,7 @@
-//! Posters, models and contestants for the benchmarks.
+//! Inputs that the benchmarks share, posters and models, and the other libraries that are measured beside this project.
 
-pub mod peak;
-#[cfg(feature = "peers")]
-pub mod peers;
+#[cfg(feature = "baselines")]
+pub mod baselines;
 
 use std::path::{Path, PathBuf};
 

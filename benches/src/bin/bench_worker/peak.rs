@@ -1,4 +1,4 @@
-//! What a core can do at best: fused multiply-adds with nothing else in their way.
+//! Peak rate of a core: fused multiply-adds without memory access.
 
 /// Rounds of [`multiply_adds`].
 const ROUNDS: usize = 100_000;
@@ -7,8 +7,8 @@ const ROUNDS: usize = 100_000;
 /// cycles each), fewer than there are registers.
 const SUMS: usize = 12;
 
-/// Does so many multiply-adds of 32-bit floats as it returns, with the widest registers of this processor; 0 where it
-/// does not know how.
+/// Performs multiply-adds of 32-bit floats with the widest SIMD registers of this processor, and returns how many; 0 on
+/// processors other than x86-64 with AVX2.
 pub fn multiply_adds() -> usize {
     #[cfg(target_arch = "x86_64")]
     {

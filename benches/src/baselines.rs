@@ -1,4 +1,4 @@
-//! What others use for the same work, each with one thread and the settings that its own documents recommend for
+//! Other libraries for the same work, each with one thread and the settings that its own documentation recommends for
 //! speed.
 
 use std::path::Path;
