@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let model = super::open(&ModelOptions::new(), args.model.as_deref())?;
     let card = model.card();
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     let bold = anstyle::Style::new().bold();
 
     writeln!(out, "{bold}{}{bold:#}  {}", card.name, model.fingerprint())?;
