@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use cli_support::Outcome;
 use runtime::atomic_file::{self, is_standard_output};
 use runtime::dataset::Source;
-use runtime::model::card::Card;
+use runtime::model::card::{Card, Output};
 
 use train::config::TrainConfig;
 use train::export;
@@ -107,6 +107,7 @@ fn card(args: &Args, run: &RunDir, config: &TrainConfig, state: &RunState) -> Re
         genres: state.genres.clone(),
         input: config.input.clone(),
         operating_points: run.operating_points()?,
+        output: Output::Probabilities,
         training: run.training()?,
         figures: run.figures()?,
     })
