@@ -2,7 +2,7 @@
 //! the options of an evaluation report.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, StdoutLock, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +53,50 @@ pub fn complain(message: &str) {
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {message}");
 }
 
+/// Standard output, locked, with colours only where they are shown. Its errors say that it is standard output that cannot
+/// be written.
+pub fn stdout() -> Stdout {
+    Stdout(anstream::stdout().lock())
+}
+
+/// See [`stdout`].
+pub struct Stdout(anstream::AutoStream<StdoutLock<'static>>);
+
+impl Stdout {
+    fn named(error: io::Error) -> io::Error {
+        let message = format!("standard output: cannot be written ({error}); check what it is redirected to");
+        io::Error::new(error.kind(), message)
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(Self::named)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().map_err(Self::named)
+    }
+}
+
+/// Prints a line about work that goes on whether or not the line is read, such as progress, to standard output. A closed
+/// pipe is no failure; another one is said once.
+pub fn say(line: impl Display) {
+    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+    if let Err(error) = writeln!(stdout(), "{line}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !HAS_FAILED.swap(true, Ordering::Relaxed)
+    {
+        complain(&error.to_string());
+    }
+}
+
+/// Prints a line about work that goes on to standard error.
+pub fn notice(line: impl Display) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
 /// A flag that the first Ctrl-C or SIGTERM raises before it calls `then`; the second one ends the program at once.
 ///
 /// # Errors
@@ -93,7 +137,7 @@ impl ReportArgs {
         table: impl Fn() -> String,
         confusion: impl Fn() -> String,
     ) -> anyhow::Result<()> {
-        let mut out = anstream::stdout().lock();
+        let mut out = stdout();
         if self.json {
             serde_json::to_writer_pretty(&mut out, metrics)?;
             writeln!(out)?;

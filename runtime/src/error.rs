@@ -38,12 +38,12 @@ pub enum Error {
         /// The field that is missing or malformed.
         cause: CardError,
     },
-    /// The graph cannot be run by the engine that was asked for, or is not the one that the card describes.
-    #[error("{name}: its graph cannot be run as its card says ({reason}); export it again with `train export`")]
+    /// The graph cannot be run, is not the one that the card describes, or puts out no probabilities.
+    #[error("{name}: its graph cannot be run: {reason}")]
     Graph {
         /// Path or name of the model.
         name: String,
-        /// What does not fit.
+        /// The problem and the way out.
         reason: String,
     },
     /// The engine that was asked for does not run this graph, or is not part of this build.

@@ -46,8 +46,12 @@ pub mod model;
 #[doc(hidden)]
 pub mod onnx;
 pub mod operating_point;
+#[cfg(any(feature = "collection", feature = "tract"))]
+mod panics;
 pub mod preprocess;
 
 pub use error::Error;
 pub use model::{Engine, Genre, Model, ModelOptions, Prediction};
 pub use operating_point::OperatingPoint;
+#[cfg(any(feature = "collection", feature = "tract"))]
+pub use panics::catches_panics;

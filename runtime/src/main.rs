@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let print_panic = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        if !runtime::collection::tag::catches_panics() {
+        if !runtime::catches_panics() {
             print_panic(panic);
         }
     }));

@@ -1,6 +1,8 @@
 //! A model file and the engine that runs it: poster in, genres out.
 
 pub mod card;
+#[cfg(feature = "tract")]
+mod interface;
 mod prediction;
 mod recognize;
 #[cfg(feature = "tract")]
@@ -15,7 +17,7 @@ use prost::bytes::Bytes;
 use pulp::Arch;
 use sha2::{Digest, Sha256};
 
-use self::card::Card;
+use self::card::{Card, Output};
 pub use self::prediction::{Genre, Prediction};
 use crate::error::Error;
 use crate::kernels::MobileNet;
@@ -54,7 +56,8 @@ pub enum Engine {
     Auto,
     /// This crate's own kernels: a MobileNetV2 as `train export` writes it, several times as fast as tract.
     Native,
-    /// tract: any ONNX graph with the input and output that the card describes. Needs the feature `tract`.
+    /// tract: any ONNX graph with the input and output that the card describes, channels first or last, of 32-bit or
+    /// 16-bit floats. Needs the feature `tract`.
     Tract,
 }
 
@@ -67,7 +70,6 @@ enum Backend {
 
 /// Why a graph was not compiled; [`Error`] adds the model's name.
 enum EngineError {
-    #[cfg(feature = "tract")]
     Graph(String),
     Engine(&'static str),
 }
@@ -223,7 +225,8 @@ impl Model {
     /// of the larger of the two.
     ///
     /// # Errors
-    /// [`Error::Graph`] or [`Error::Engine`] if the model was opened lazily and cannot be compiled.
+    /// [`Error::Graph`] if the graph puts out no probabilities; [`Error::Graph`] or [`Error::Engine`] if the model was
+    /// opened lazily and cannot be compiled.
     pub fn classify_image(&self, image: DecodedImage) -> Result<Prediction, Error> {
         let input = preprocess::tensor(&image, &self.card.input);
         drop(image);
@@ -242,13 +245,13 @@ impl Model {
         let spec = &self.card.input;
         assert_eq!(input.len(), spec.len(), "an input must be [3, height, width]");
         let size = [spec.height as usize, spec.width as usize];
-        match self.backend()? {
+        let output = match self.backend()? {
             Backend::Native(network) => Ok(network.probabilities(input, size)),
             #[cfg(feature = "tract")]
-            Backend::Tract(plan) => {
-                plan.probabilities(input, size).map_err(|reason| self.named(&EngineError::Graph(reason)))
-            }
-        }
+            Backend::Tract(plan) => plan.run(input, size),
+        };
+        let probabilities = output.and_then(|values| prediction::probabilities(values, &self.genres));
+        probabilities.map_err(|reason| self.named(&EngineError::Graph(reason)))
     }
 
     /// The operating point of that name: one threshold a genre.
@@ -306,7 +309,6 @@ impl Model {
     fn named(&self, error: &EngineError) -> Error {
         let name = self.name.clone();
         match error {
-            #[cfg(feature = "tract")]
             EngineError::Graph(reason) => Error::Graph { name, reason: reason.clone() },
             EngineError::Engine(reason) => Error::Engine { name, reason: (*reason).into() },
         }
@@ -314,28 +316,28 @@ impl Model {
 }
 
 fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine) -> Result<Backend, EngineError> {
-    if engine != Engine::Tract {
+    if engine != Engine::Tract && card.output == Output::Probabilities {
         let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, Arch::new()));
         if let Some(network) = network.filter(|network| network.classes() == card.genres.len()) {
             return Ok(Backend::Native(Box::new(network)));
         }
     }
-    drop(proto);
     if engine == Engine::Native {
         return Err(EngineError::Engine(
             "the native engine runs only MobileNetV2 graphs as `train export` writes them; choose the engine tract or auto",
         ));
     }
-    compile_with_tract(file, card)
+    compile_with_tract(file, proto, card)
 }
 
 #[cfg(feature = "tract")]
-fn compile_with_tract(file: &[u8], card: &Card) -> Result<Backend, EngineError> {
-    tract::Plan::new(file, card).map(Backend::Tract).map_err(EngineError::Graph)
+fn compile_with_tract(file: &[u8], proto: onnx::Model, card: &Card) -> Result<Backend, EngineError> {
+    let interface = interface::Interface::of(&proto.graph.unwrap_or_default(), card).map_err(EngineError::Graph)?;
+    tract::Plan::new(file, &interface, card).map(Backend::Tract).map_err(EngineError::Graph)
 }
 
 #[cfg(not(feature = "tract"))]
-fn compile_with_tract(_: &[u8], _: &Card) -> Result<Backend, EngineError> {
+fn compile_with_tract(_: &[u8], _: onnx::Model, _: &Card) -> Result<Backend, EngineError> {
     Err(EngineError::Engine("only tract runs this graph, and this build is without it; build with the feature `tract`"))
 }
 

@@ -20,6 +20,30 @@ pub mod data_type {
     pub const INT64: i32 = 7;
     /// 16-bit floats.
     pub const FLOAT16: i32 = 10;
+
+    /// The name of a type in the ONNX specification, in lower case.
+    pub fn name(data_type: i32) -> &'static str {
+        const NAMES: [&str; 17] = [
+            "undefined",
+            "float32",
+            "uint8",
+            "int8",
+            "uint16",
+            "int16",
+            "int32",
+            "int64",
+            "string",
+            "bool",
+            "float16",
+            "float64",
+            "uint32",
+            "uint64",
+            "complex64",
+            "complex128",
+            "bfloat16",
+        ];
+        usize::try_from(data_type).ok().and_then(|index| NAMES.get(index)).copied().unwrap_or("an unknown type")
+    }
 }
 
 /// Values of [`Attribute::kind`].
@@ -196,6 +220,9 @@ pub struct Tensor {
     pub raw_data: Bytes,
     #[prost(string, tag = "12")]
     pub doc_string: String,
+    /// 1 if the values are in another file.
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cli_support::complain;
+use cli_support::{complain, say};
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess::InputSpec;
 use train::data::PosterSet;
@@ -98,10 +98,10 @@ impl DataArgs {
 
 /// Prints the validation metrics of a run that has just been tuned.
 fn print_tuned(Tuned { state, operating_point, evaluation }: &Tuned) {
-    anstream::println!(
+    say(format_args!(
         "\nepoch {} of {} on validation, operating point \"{operating_point}\":",
         state.best_epoch,
         state.epochs_done()
-    );
-    anstream::println!("{}", evaluation.table());
+    ));
+    say(evaluation.table());
 }

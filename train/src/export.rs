@@ -216,6 +216,7 @@ mod tests {
                 genres: vec!["Drama".into(), "Western".into()],
                 input: InputSpec::rgb(48, 64),
                 operating_points: vec![point],
+                output: runtime::model::card::Output::Probabilities,
                 training: Training {
                     architecture: architecture_name,
                     data: BTreeMap::new(),

@@ -298,6 +298,32 @@ fn ctrl_c_keeps_the_epochs_done() {
 }
 
 #[test]
+fn a_reader_that_closes_the_pipe_ends_no_command_before_its_work_is_done() {
+    let workspace = Workspace::new();
+    let [train, val] = ["tiny/train.csv", "tiny/val.csv"].map(fixture);
+    let fit = workspace.fit("run", "2");
+    let fit = strs(&fit);
+    let cases: [(&[&str], &str); 7] = [
+        (fit.as_slice(), "run/operating-points.json"),
+        (&["tune", "--run", "run"], "run/calibration.json"),
+        (&["evaluate", &val, "--run", "run"], "run/figures/tiny-val.json"),
+        (&["evaluate", "--json", &val, "--run", "run"], "run/figures/tiny-val.json"),
+        (&["export", "model.onnx", "--run", "run"], "model.onnx"),
+        (&["inspect", &train], ""),
+        (&["split", &train, "--out", "parts"], "parts/test.csv"),
+    ];
+    for (arguments, result) in cases {
+        let mut command = workspace.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(Path::new(&workspace.path(result)).exists(), "{arguments:?} has not made {result}");
+    }
+}
+
+#[test]
 fn errors_name_the_file_and_the_problem_in_one_line() {
     let workspace = Workspace::new();
     workspace.must(&strs(&workspace.fit("run", "1")));

@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         throughput: bench.throughput(duration)?,
     };
 
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     if args.json {
         serde_json::to_writer(&mut out, &report)?;
         writeln!(out)?;

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let point = args.model.choose(&model)?;
     // Only JSON has it: to hash the model file is a good part of the time that one poster takes.
     let id = if args.json { model.id() } else { String::new() };
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     let mut outcome = Outcome::Complete;
     for path in &args.posters {
         let start = Instant::now();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cli_support::Outcome;
 use runtime::ModelOptions;
-use runtime::model::card::Training;
+use runtime::model::card::{Output, Training};
 
 /// Print a model's card: genres, input, thresholds, training and figures.
 #[derive(clap::Args, Debug)]
@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let model = super::open(&ModelOptions::new(), args.model.as_deref())?;
     let card = model.card();
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     let bold = anstyle::Style::new().bold();
 
     writeln!(out, "{bold}{}{bold:#}  {}", card.name, model.fingerprint())?;
@@ -32,6 +32,9 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         "input         {} x {} pixels, RGB, stretched, mean {:?}, std {:?}",
         input.width, input.height, input.mean, input.std
     )?;
+    if card.output == Output::Logits {
+        writeln!(out, "output        logits, of which the sigmoid is taken")?;
+    }
     writeln!(out, "architecture  {}", card.training.architecture)?;
     writeln!(out)?;
     print_training(&mut out, &card.training)?;

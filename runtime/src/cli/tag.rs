@@ -3,10 +3,11 @@
 mod report;
 mod session;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use cli_support::{Outcome, on_ctrl_c};
+use runtime::atomic_file::is_standard_output;
 use runtime::collection::results::Sidecar;
 use runtime::preprocess::MAX_PIXELS;
 
@@ -26,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// Write JSON Lines: an object per poster
+    /// Write JSON Lines: an object per poster; here and below `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     jsonl: Option<PathBuf>,
 
@@ -124,10 +125,32 @@ impl From<SidecarArg> for Sidecar {
 }
 
 impl Args {
+    /// The files that hold all posters.
+    fn result_files(&self) -> impl Iterator<Item = &Path> {
+        [&self.jsonl, &self.csv, &self.html].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Checks that no two options name one file.
+    fn check_result_files(&self) -> Result<()> {
+        let files: Vec<&Path> = self.result_files().collect();
+        for (index, file) in files.iter().enumerate() {
+            ensure!(!files[..index].contains(file), "{}: is named by two options; name a file each", file.display());
+        }
+        Ok(())
+    }
+
     /// Whether an option names result files, so that the genres are not printed.
     fn writes_results(&self) -> bool {
-        let files = [&self.jsonl, &self.csv, &self.html];
-        files.into_iter().any(Option::is_some) || self.sidecar.is_some() || self.nfo || self.nfo_undo
+        self.result_files().next().is_some() || self.sidecar.is_some() || self.nfo || self.nfo_undo
+    }
+
+    /// Prints a line for people: to standard output, or to standard error where results go to standard output.
+    fn say(&self, line: impl std::fmt::Display) {
+        if self.result_files().any(is_standard_output) {
+            cli_support::notice(line);
+        } else {
+            cli_support::say(line);
+        }
     }
 }
 
@@ -139,7 +162,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let mut session = Session::open(args, on_ctrl_c(|| {})?)?;
     let Some(report) = session.pass(None)? else { return Ok(Outcome::Interrupted) };
     if !args.quiet {
-        report.print_summary(session.tagger())?;
+        report.print_summary(session.tagger());
     }
     Ok(if report.failed > 0 { Outcome::SomeFailed } else { Outcome::Complete })
 }

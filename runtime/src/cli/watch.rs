@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         },
     };
     if !args.tag.quiet {
-        anstream::eprintln!("{notice}; end with Ctrl-C");
+        cli_support::notice(format_args!("{notice}; end with Ctrl-C"));
     }
     while let Some(report) = session.pass(Some(&mut debouncer))? {
         report.print_news();

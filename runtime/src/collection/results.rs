@@ -1,7 +1,7 @@
 //! Results of a pass: JSON Lines, CSV, the HTML gallery, sidecar files, and changes of NFO files.
 //!
-//! JSON Lines, CSV and the gallery hold every classified poster of the collection. They are written atomically, and
-//! only if their content has changed.
+//! JSON Lines, CSV and the gallery hold every classified poster of the collection. As files they are written
+//! atomically, and only if their content has changed.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -105,29 +105,27 @@ pub enum Output {
 
 impl Output {
     /// Begins a JSON Lines file.
-    ///
-    /// # Errors
-    /// If the file cannot be created.
-    pub fn jsonl(path: &Path) -> io::Result<Self> {
-        Ok(Self::Jsonl(AtomicFile::create(path)?))
+    pub fn jsonl(file: AtomicFile) -> Self {
+        Self::Jsonl(file)
     }
 
     /// Begins a CSV file and writes its header.
     ///
     /// # Errors
-    /// If the file cannot be created or written.
-    pub fn csv(path: &Path, tagger: Tagger) -> io::Result<Self> {
-        let mut csv = csv::Writer::from_writer(AtomicFile::create(path)?);
+    /// If the file cannot be written.
+    pub fn csv(file: AtomicFile, tagger: Tagger) -> io::Result<Self> {
+        let mut csv = csv::Writer::from_writer(file);
         let own = ["path", "title", "year", "genres", "operating_point", "model", "size", "mtime"];
         csv.write_record(own.into_iter().chain(tagger.model.card().genres.iter().map(String::as_str)))?;
         Ok(Self::Csv(Box::new(csv)))
     }
 
-    /// Begins an HTML gallery of the collection in folder `library`.
+    /// Begins an HTML gallery of the collection in folder `library`. The page will be opened in `folder`; the addresses of
+    /// posters are relative to it.
     ///
     /// # Errors
-    /// If the file cannot be created or written.
-    pub fn html(path: &Path, library: &Path, tagger: Tagger) -> io::Result<Self> {
+    /// If the file cannot be written.
+    pub fn html(file: AtomicFile, folder: &Path, library: &Path, tagger: Tagger) -> io::Result<Self> {
         let card = tagger.model.card();
         let header = gallery::Header {
             library: &library.to_string_lossy(),
@@ -135,8 +133,8 @@ impl Output {
             model: &tagger.model.id(),
             operating_point: &tagger.point.name,
         };
-        let page = Box::new(Gallery::begin(AtomicFile::create(path)?, &header)?);
-        Ok(Self::Html { page, folder: path.parent().unwrap_or(Path::new("")).to_path_buf() })
+        let page = Box::new(Gallery::begin(file, &header)?);
+        Ok(Self::Html { page, folder: folder.to_path_buf() })
     }
 
     /// Writes a poster.
@@ -180,7 +178,7 @@ impl Output {
         }
     }
 
-    /// Replaces the old file atomically, and returns whether the content has changed.
+    /// Ends the file, and returns whether its content has changed; see [`AtomicFile::finish`].
     ///
     /// # Errors
     /// If the file cannot be written; then the old one is unchanged.

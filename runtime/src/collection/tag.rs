@@ -1,9 +1,7 @@
 //! Tagging: reads and classifies the new and changed posters of a collection on several threads.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
@@ -16,8 +14,7 @@ use super::failure::PosterFailure;
 use super::scan::{Item, ScanError};
 use super::state::{CachedPrediction, ScannedPoster, State, StateError};
 use super::thumbnail::{self, thumbnail};
-use crate::preprocess;
-use crate::{Error, Model};
+use crate::{Error, Model, panics, preprocess};
 
 /// Posters per thread that are taken from the state file at a time.
 const CHUNK: usize = 64;
@@ -192,20 +189,9 @@ fn classify_poster(
     Ok(Source::Model)
 }
 
-thread_local! { static CATCHES_PANICS: Cell<bool> = const { Cell::new(false) } }
-
-/// Whether a panic of this thread is caught by [`classify_unknown`] and becomes [`PosterFailure::Panicked`]. A
-/// program's panic hook can stay silent then, because the poster's failure is reported anyway.
-pub fn catches_panics() -> bool {
-    CATCHES_PANICS.get()
-}
-
 /// Runs code that handles untrusted bytes, and turns a panic into a failure of this poster.
 fn catch_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, PosterFailure>) -> Result<T, PosterFailure> {
-    CATCHES_PANICS.set(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
-    CATCHES_PANICS.set(false);
-    outcome.unwrap_or_else(|_| Err(PosterFailure::Panicked { path: path.to_path_buf() }))
+    panics::catch(work).unwrap_or_else(|_| Err(PosterFailure::Panicked { path: path.to_path_buf() }))
 }
 
 /// Reads an image file of at most [`MAX_FILE_BYTES`].
@@ -220,12 +206,13 @@ fn read(path: &Path) -> Result<Vec<u8>, PosterFailure> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::path::PathBuf;
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
+    use std::{io, panic};
 
     use super::*;
+    use crate::catches_panics;
     use crate::collection::naming::Title;
     use crate::collection::poster_selection::Kind;
 

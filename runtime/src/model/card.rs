@@ -26,17 +26,35 @@ pub struct Card {
     pub name: String,
     /// What the model is and what it is for, in a sentence or two.
     pub description: String,
-    /// Genres in the order of the output `probabilities`, `[N, G]`.
+    /// Genres in the order of the output, `[N, G]`.
     pub genres: Vec<String>,
-    /// What the input `poster`, `[N, 3, height, width]`, is made of.
+    /// What the input, `[N, 3, height, width]` or `[N, height, width, 3]`, is made of.
     pub input: InputSpec,
     /// Named sets of thresholds; the first one is used where none is named.
     pub operating_points: Vec<OperatingPoint>,
+    /// What the graph puts out for each genre.
+    pub output: Output,
     /// How the model was trained: settings and data.
     pub training: Training,
     /// The figures that the model reached, by the data they were measured on.
     pub figures: BTreeMap<String, Evaluation>,
 }
+
+/// What a graph puts out for each genre.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Probabilities, in 0..=1: the graph ends with a sigmoid. A card without the key `output` means these.
+    #[default]
+    Probabilities,
+    /// Logits, of which the sigmoid is still to be taken.
+    Logits,
+}
+
+/// Value of the key `output` for [`Output::Probabilities`].
+const PROBABILITIES: &str = "probabilities";
+
+/// Value of the key `output` for [`Output::Logits`].
+const LOGITS: &str = "logits";
 
 /// How a model was trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +148,14 @@ impl Card {
             genres: json("genres", text("genres")?)?,
             input: json("input", text("input")?)?,
             operating_points: json("operating_points", text("operating_points")?)?,
+            output: match properties.get("output").copied() {
+                None | Some(PROBABILITIES) => Output::Probabilities,
+                Some(LOGITS) => Output::Logits,
+                Some(other) => {
+                    let reason = format!("\"{other}\" is neither \"{PROBABILITIES}\" nor \"{LOGITS}\"");
+                    return Err(CardError::Malformed { key: "output", reason });
+                }
+            },
             training: json("training", text("training")?)?,
             figures: json("figures", text("figures")?)?,
         };
@@ -149,7 +175,7 @@ impl Card {
         fn json(value: &impl Serialize) -> String {
             serde_json::to_string(value).expect("a card holds only what JSON can hold")
         }
-        let properties = [
+        let mut properties = vec![
             ("format", FORMAT.into()),
             ("name", self.name.clone()),
             ("description", self.description.clone()),
@@ -159,7 +185,11 @@ impl Card {
             ("training", json(&self.training)),
             ("figures", json(&self.figures)),
         ];
-        let metadata_props = properties.map(|(key, value)| onnx::Property { key: key.into(), value }).into();
+        if self.output == Output::Logits {
+            properties.push(("output", LOGITS.into()));
+        }
+        let metadata_props =
+            properties.into_iter().map(|(key, value)| onnx::Property { key: key.into(), value }).collect();
         onnx.extend(onnx::Model { metadata_props, ..onnx::Model::default() }.encode_to_vec());
         Ok(())
     }

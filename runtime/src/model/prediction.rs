@@ -4,6 +4,13 @@ use std::sync::Arc;
 
 use crate::operating_point::{self, OperatingPoint};
 
+/// The ways out for a graph that ends without a sigmoid.
+pub(super) const SIGMOID_MISSING: &str =
+    "export it with a sigmoid at the end, or add the key \"output\" with the value \"logits\" to its card";
+
+/// By how much a probability may leave 0..=1.
+const ROUNDING: f32 = 1e-5;
+
 /// The probability of every genre for one poster.
 ///
 /// The genres are not exclusive (multi-label classification): probabilities do not sum to 1.
@@ -73,6 +80,23 @@ impl Prediction {
     pub fn into_probabilities(self) -> Vec<f32> {
         self.probabilities
     }
+}
+
+/// Checks that what a graph puts out for one poster are probabilities, `[G]`.
+///
+/// # Errors
+/// If a value is not in 0..=1, with the way out.
+pub(super) fn probabilities(mut values: Vec<f32>, genres: &[String]) -> Result<Vec<f32>, String> {
+    for (value, genre) in values.iter_mut().zip(genres) {
+        if value.is_nan() {
+            return Err(format!("its output for {genre} is not a number; its weights are damaged, export it again"));
+        }
+        if !(-ROUNDING..=1.0 + ROUNDING).contains(value) {
+            return Err(format!("its output for {genre} is {value}, which is no probability; {SIGMOID_MISSING}"));
+        }
+        *value = value.clamp(0.0, 1.0);
+    }
+    Ok(values)
 }
 
 #[cfg(test)]

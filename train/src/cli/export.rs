@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use cli_support::Outcome;
+use runtime::atomic_file::{self, is_standard_output};
 use runtime::dataset::Source;
-use runtime::model::card::Card;
+use runtime::model::card::{Card, Output};
 
 use train::config::TrainConfig;
 use train::export;
@@ -20,7 +21,7 @@ use super::{DataArgs, RunArgs};
 /// Export a run's best epoch to ONNX, with its model card, after a check that tract computes what burn does
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// ONNX file to write
+    /// ONNX file to write; `-` is standard output
     model: PathBuf,
 
     /// Name of the model, for its card
@@ -53,6 +54,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let folder = args.model.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.map_or(Ok(()), std::fs::create_dir_all).with_context(failed)?;
     anyhow::ensure!(!args.model.is_dir(), "{}: is a directory; name a file", args.model.display());
+    atomic_file::check(&args.model).with_context(failed)?;
 
     let run = args.run.find()?;
     let config = run.config()?;
@@ -77,7 +79,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let (model, _) = run.calibrated_model(&Device::flex())?;
     let parity = export::check_parity(&bytes, &model, &sets)?;
     write_atomically(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
-    anstream::println!(
+    let summary = format!(
         "{}: epoch {} of {}, {:.1} MB, weights of {}; burn and tract agree on {} posters to {:.1e}",
         args.model.display(),
         state.best_epoch,
@@ -87,6 +89,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
         parity.posters,
         parity.largest,
     );
+    if is_standard_output(&args.model) {
+        cli_support::notice(summary);
+    } else {
+        cli_support::say(summary);
+    }
     Ok(Outcome::Complete)
 }
 
@@ -100,6 +107,7 @@ fn card(args: &Args, run: &RunDir, config: &TrainConfig, state: &RunState) -> Re
         genres: state.genres.clone(),
         input: config.input.clone(),
         operating_points: run.operating_points()?,
+        output: Output::Probabilities,
         training: run.training()?,
         figures: run.figures()?,
     })

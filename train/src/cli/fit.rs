@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
-use cli_support::{Outcome, on_ctrl_c};
+use cli_support::{Outcome, notice, on_ctrl_c, say};
 use runtime::dataset::Source;
 use runtime::preprocess::InputSpec;
 use train::config::TrainConfig;
@@ -387,13 +387,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
         Some(run) => run,
         None => RunDir::create(&args.run.runs, args.run.run.as_deref(), &config)?,
     };
-    anstream::println!(
+    say(format_args!(
         "{}: {} training posters, {} validation posters, {} genres",
         run.folder().display(),
         train.len(),
         validation.len(),
         train.genres.len()
-    );
+    ));
 
     let interrupted = on_ctrl_c(|| {})?;
     let trainer = Trainer {
@@ -406,11 +406,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
     };
     let report = |state: &RunState, left| print_epoch(state, config.schedule.epochs, &format_duration(left));
     if trainer.fit(&args.device.device(), &interrupted, report)? == Ending::Interrupted {
-        anstream::eprintln!(
+        notice(format_args!(
             "interrupted; {} epochs are kept, go on with: train fit --resume --run {}",
             run.state()?.map_or(0, |state| state.epochs_done()),
             run.folder().display()
-        );
+        ));
         return Ok(Outcome::Interrupted);
     }
     print_tuned(&tune(&run, &validation, args.data.workers)?);
@@ -422,7 +422,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
 fn print_epoch(state: &RunState, epochs: usize, left: &str) {
     let Some(epoch) = state.history.last() else { return };
     let best = if state.best_epoch == epoch.epoch { ", best so far" } else { "" };
-    anstream::println!(
+    say(format_args!(
         "epoch {:>2}/{epochs}: train loss {:.4}, validation loss {:.4}, precision {:.3}, recall {:.3}, F1 {:.3}, \
          mAP {:.3}, {:.0} posters/s, data wait {:.1} %, {left} left{best}",
         epoch.epoch,
@@ -434,7 +434,7 @@ fn print_epoch(state: &RunState, epochs: usize, left: &str) {
         epoch.mean_average_precision,
         epoch.posters_per_second,
         epoch.data_wait_fraction * 100.0,
-    );
+    ));
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn print(dataset: &Dataset, unreadable: usize) -> Result<()> {
     let (bold, green) = (Style::new().bold(), AnsiColor::Green.on_default());
     let (support, unknown) = (dataset.support(), dataset.count(None));
     let posters = dataset.posters.len();
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     writeln!(
         out,
         "{bold}{posters}{bold:#} posters, {unreadable} of them cannot be read, {} genres\n",
@@ -110,7 +110,7 @@ fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
     let CutLists { limit, at_limit, posters, unknown, early_ratio, late_ratio, late_genres } = cut;
     let (bold, csv) = (Style::new().bold(), source.csv.display());
     let share = 100.0 * *at_limit as f64 / *posters as f64;
-    let mut out = anstream::stdout().lock();
+    let mut out = cli_support::stdout();
     writeln!(
         out,
         "\n{bold}cut lists{bold:#} in {csv}: no list is longer than {limit} genres; {at_limit} of {posters} posters \

@@ -11,6 +11,7 @@ use anstyle::Style;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use cli_support::Outcome;
+use runtime::atomic_file::{is_standard_output, is_stream};
 use runtime::dataset::Table;
 use runtime::dataset::list_limit::detect;
 use train::files::write_atomically;
@@ -50,7 +51,7 @@ struct CompleteArgs {
     #[arg(long, value_name = "CSV")]
     with: PathBuf,
 
-    /// The CSV file to write
+    /// The CSV file to write; `-` is standard output
     #[arg(long, value_name = "CSV")]
     out: PathBuf,
 
@@ -76,7 +77,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 fn run_complete(args: &CompleteArgs) -> Result<Outcome> {
     let out = args.out.display();
-    ensure!(args.force || !args.out.exists(), "{out}: exists already; name another file, or replace it with --force");
+    ensure!(
+        args.force || !args.out.exists() || is_stream(&args.out),
+        "{out}: exists already; name another file, or replace it with --force"
+    );
     let (posters, with) = (Table::read(&args.posters)?, Table::read(&args.with)?);
     let options = Options { list_limit: args.list_limit.map(NonZeroUsize::get) };
     let completed = complete(&posters, &with, options)?;
@@ -96,7 +100,8 @@ fn print(args: &CompleteArgs, completed: &Completed, with: &Table) -> Result<()>
     let count = |joined: Joined| completed.rows.iter().filter(|row| row.joined == joined).count();
     let rows = completed.rows.len();
     let unjoined = count(Joined::No);
-    let mut out = anstream::stdout().lock();
+    let mut out: Box<dyn Write> =
+        if is_standard_output(&args.out) { Box::new(anstream::stderr()) } else { Box::new(cli_support::stdout()) };
     writeln!(
         out,
         "{bold}{}{bold:#}: {rows} rows, {} joined by id, {} by title and year, {unjoined} not joined",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use cli_support::{Outcome, complain};
+use cli_support::{Outcome, complain, say};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
 use runtime::dataset::{Dataset, LabelledPoster, Source};
@@ -91,9 +91,9 @@ fn split(args: &Args) -> Result<Outcome> {
             posters.iter().zip(&parts).filter(|(_, p)| **p == part).map(|(poster, _)| poster).collect();
         write(path, &args.out, &dataset.genres, &own)
             .with_context(|| format!("{}: cannot be written", path.display()))?;
-        anstream::println!("{}: {} posters", path.display(), own.len());
+        say(format_args!("{}: {} posters", path.display(), own.len()));
     }
-    anstream::println!("{twins} posters are near-identical to another one and were kept in its part");
+    say(format_args!("{twins} posters are near-identical to another one and were kept in its part"));
     Ok(if posters.len() == total { Outcome::Complete } else { Outcome::SomeFailed })
 }
 
@@ -118,11 +118,11 @@ fn check(sources: &[Source]) -> Result<Outcome> {
                     let distance = duplicates::distance(hash, other_hash);
                     if distance <= MAX_DISTANCE {
                         pairs += 1;
-                        anstream::println!(
+                        say(format_args!(
                             "{} and {}: {distance} of 256 bits differ",
                             poster.path.display(),
                             other.path.display()
-                        );
+                        ));
                     }
                 }
             }
@@ -134,7 +134,7 @@ fn check(sources: &[Source]) -> Result<Outcome> {
              `train split`"
         );
     }
-    anstream::println!("no poster of a part is near-identical to one of another part");
+    say("no poster of a part is near-identical to one of another part");
     Ok(outcome)
 }
 

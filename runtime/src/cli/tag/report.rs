@@ -1,15 +1,16 @@
 //! Results and messages of a pass: writes all result files, counts failures, and prints the summary.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Args;
 use anyhow::{Context, Result};
-use cli_support::complain;
+use cli_support::{complain, notice};
 use indicatif::HumanDuration;
-use runtime::atomic_file;
+use runtime::atomic_file::{self, AtomicFile};
 use runtime::collection::nfo::Change;
 use runtime::collection::results::{self, NfoAction, Output, Sidecar, TaggedPoster, Tagger};
 use runtime::collection::state::{Known, State};
@@ -23,8 +24,8 @@ pub struct Report<'a> {
     args: &'a Args,
     /// Whether the program watches the collection, so that only new results and messages are printed.
     is_watch: bool,
-    /// Messages of the previous pass.
-    before: HashSet<String>,
+    /// Messages of the previous pass; `None` if this is the first.
+    before: Option<HashSet<String>>,
     /// Messages of this pass, whether printed by it or by the previous one.
     pub(super) messages: HashSet<String>,
     /// Counts of the posters that were read.
@@ -50,7 +51,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(args: &'a Args, is_watch: bool, before: HashSet<String>) -> Self {
+    pub(super) fn new(args: &'a Args, is_watch: bool, before: Option<HashSet<String>>) -> Self {
         Self {
             args,
             is_watch,
@@ -71,7 +72,8 @@ impl<'a> Report<'a> {
 
     /// Notes a message. Returns whether neither this pass nor the previous one has printed it.
     fn is_new(&mut self, message: &str) -> bool {
-        self.messages.insert(message.to_string()) && !self.before.contains(message)
+        let was_printed = self.before.as_ref().is_some_and(|before| before.contains(message));
+        self.messages.insert(message.to_string()) && !was_printed
     }
 
     /// Counts a failure, and prints it if it is new.
@@ -85,14 +87,17 @@ impl<'a> Report<'a> {
     /// Prints a step of a dry run.
     fn print_dry_run(&mut self, step: &str) {
         if self.is_new(step) {
-            anstream::println!("would {step}");
+            self.args.say(format_args!("would {step}"));
         }
     }
 
-    /// Writes all results of the posters in the state file.
-    pub(super) fn write(&mut self, tagger: Tagger, state: &State) -> Result<()> {
+    /// Writes all results of the posters in the state file. Returns false, and writes none, if it is interrupted before.
+    pub(super) fn write(&mut self, tagger: Tagger, state: &State, interrupted: &AtomicBool) -> Result<bool> {
         self.support = vec![0; tagger.model.card().genres.len()];
-        let mut outputs = if self.args.dry_run { Vec::new() } else { self.outputs(tagger)? };
+        let mut outputs = match self.outputs(tagger, interrupted) {
+            Err(_) if interrupted.load(Ordering::Relaxed) => return Ok(false),
+            outputs => outputs?,
+        };
         let mut after = 0;
         loop {
             let page = state.next_known(tagger.model.fingerprint(), after, PAGE)?;
@@ -119,26 +124,35 @@ impl<'a> Report<'a> {
             self.written += usize::from(output.finish().with_context(|| not_written(&path))?);
         }
         if self.args.dry_run {
-            for path in [&self.args.jsonl, &self.args.csv, &self.args.html].into_iter().flatten() {
+            for path in self.args.result_files() {
                 self.print_dry_run(&format!("write {} with {} posters", path.display(), self.tagged));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Begins the result files that hold all posters.
-    fn outputs(&self, tagger: Tagger) -> Result<Vec<(PathBuf, Output)>> {
-        let Args { jsonl, csv, html, library, .. } = self.args;
+    /// Begins the result files that hold all posters; none in a dry run. While the program watches, a pass that has read
+    /// no poster writes nothing into pipes and devices.
+    fn outputs(&self, tagger: Tagger, interrupted: &AtomicBool) -> Result<Vec<(PathBuf, Output)>> {
+        let Args { jsonl, csv, html, library, dry_run, .. } = self.args;
+        let has_news = !self.is_watch || self.before.is_none() || !self.stats.read.is_empty();
         let mut outputs = Vec::new();
-        let mut begin = |path: &Option<PathBuf>, output: &dyn Fn(&Path) -> std::io::Result<Output>| -> Result<()> {
-            if let Some(path) = path {
-                outputs.push((path.clone(), output(path).with_context(|| not_written(path))?));
-            }
-            Ok(())
-        };
-        begin(jsonl, &|path| Output::jsonl(path))?;
-        begin(csv, &|path| Output::csv(path, tagger))?;
-        begin(html, &|path| Output::html(path, library, tagger))?;
+        let mut begin =
+            |path: &Option<PathBuf>, output: &dyn Fn(AtomicFile, &Path) -> io::Result<Output>| -> Result<()> {
+                let Some(path) = path.as_ref().filter(|_| !dry_run) else { return Ok(()) };
+                let is_stream = atomic_file::is_stream(path);
+                if is_stream && !has_news {
+                    return Ok(());
+                }
+                // Whoever reads a pipe reads the page from the current folder.
+                let folder = path.parent().filter(|_| !is_stream).unwrap_or(Path::new(""));
+                let output = create(path, interrupted).and_then(|file| output(file, folder));
+                outputs.push((path.clone(), output.with_context(|| not_written(path))?));
+                Ok(())
+            };
+        begin(jsonl, &|file, _| Ok(Output::jsonl(file)))?;
+        begin(csv, &|file, _| Output::csv(file, tagger))?;
+        begin(html, &|file, folder| Output::html(file, folder, library, tagger))?;
         Ok(outputs)
     }
 
@@ -147,12 +161,16 @@ impl<'a> Report<'a> {
         let Args { sidecar, nfo, nfo_existing, replace, nfo_undo, quiet, .. } = self.args;
         if let Some(sidecar) = sidecar.map(Sidecar::from) {
             let (path, text) = sidecar.render(tagger, tagged);
-            match std::fs::read(&path) {
-                Ok(bytes) if !sidecar.may_overwrite(tagger, &bytes) => self.fail(&format!(
+            let is_own = |path: &Path| {
+                path.is_file() && std::fs::read(path).is_ok_and(|bytes| sidecar.may_overwrite(tagger, &bytes))
+            };
+            if path.exists() && !is_own(&path) {
+                self.fail(&format!(
                     "{}: was not written by `runtime tag` and is left alone; rename or remove it",
                     path.display()
-                )),
-                _ => self.change(&path, &Change::Write(text)),
+                ));
+            } else {
+                self.change(&path, &Change::Write(text));
             }
         }
         let action = match (nfo, replace, nfo_undo) {
@@ -171,7 +189,7 @@ impl<'a> Report<'a> {
         let is_new = !self.is_watch || self.stats.read.contains(&tagged.poster.ordinal);
         if is_new && !self.args.writes_results() && !quiet {
             let genres = tagger.genre_names(tagged).join(", ");
-            writeln!(anstream::stdout(), "{}: {genres}", tagged.poster.path.display())?;
+            writeln!(cli_support::stdout(), "{}: {genres}", tagged.poster.path.display())?;
         }
         Ok(())
     }
@@ -204,34 +222,48 @@ impl<'a> Report<'a> {
     }
 
     /// Prints the summary of a single pass.
-    pub(super) fn print_summary(&self, tagger: Tagger) -> Result<()> {
+    pub(super) fn print_summary(&self, tagger: Tagger) {
         let (read, cache_hits, elapsed) = (self.stats.read.len(), self.stats.cache_hits, self.elapsed);
         let rate = read as f64 / elapsed.as_secs_f64().max(1e-9);
-        let mut out = anstream::stderr().lock();
         let genres = tagger.model.card().genres.iter().zip(&self.support).filter(|(_, support)| **support > 0);
         let genres: Vec<String> = genres.map(|(genre, support)| format!("{genre} {support}")).collect();
-        writeln!(
-            out,
-            "{} posters: {}",
-            self.tagged,
-            if genres.is_empty() { "no genres".into() } else { genres.join(", ") }
-        )?;
-        write!(out, "{read} read in {} ({rate:.1} a second)", HumanDuration(elapsed))?;
-        write!(out, ", {cache_hits} of them known by another name, {} unchanged", self.known - read)?;
-        writeln!(out, ", {} files written, {} failures", self.written, self.failed)?;
-        Ok(())
+        let genres = if genres.is_empty() { "no genres".into() } else { genres.join(", ") };
+        notice(format_args!("{} posters: {genres}", self.tagged));
+        notice(format_args!(
+            "{read} read in {} ({rate:.1} a second), {cache_hits} of them known by another name, {} unchanged, {} files \
+             written, {} failures",
+            HumanDuration(elapsed),
+            self.known - read,
+            self.written,
+            self.failed
+        ));
     }
 
     /// Prints one line about a pass while watching, unless nothing has changed.
     pub fn print_news(&self) {
         if self.args.writes_results() && !self.args.quiet && self.new + self.written > 0 {
-            anstream::eprintln!("{} posters tagged, {} files written", self.new, self.written);
+            notice(format_args!("{} posters tagged, {} files written", self.new, self.written));
         }
     }
 }
 
+/// Creates a result file. The wait for the reader of a named pipe is announced, and ends with an interruption.
+fn create(path: &Path, interrupted: &AtomicBool) -> io::Result<AtomicFile> {
+    let mut is_announced = false;
+    AtomicFile::create_while(path, || {
+        if !is_announced {
+            notice(format_args!("{}: waiting for a reader of this pipe; end with Ctrl-C", path.display()));
+            is_announced = true;
+        }
+        !interrupted.load(Ordering::Relaxed)
+    })
+}
+
 /// The message of a result file that cannot be written.
 pub(super) fn not_written(path: &Path) -> String {
+    if atomic_file::is_standard_output(path) {
+        return "standard output: cannot be written; check what it is redirected to".into();
+    }
     format!(
         "{}: cannot be written; check that its folder exists and may be written, or name another file",
         path.display()

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use std::{fs, mem};
 
 use anyhow::{Context, Result};
+use cli_support::notice;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::Args;
 use super::report::{Report, not_written};
-use runtime::atomic_file::{self, AtomicFile};
+use runtime::atomic_file;
 use runtime::collection::results::Tagger;
 use runtime::collection::scan::{Globs, Item, ScanOptions, scan};
 use runtime::collection::state::State;
@@ -57,12 +58,10 @@ impl<'a> Session<'a> {
         )?;
         let point = args.model.choose(&model)?.clone();
         let folder = readable(&args.library)?;
+        args.check_result_files()?;
         if !args.dry_run {
             // A result file that cannot be written is reported before the work, not after it.
-            for path in [&args.jsonl, &args.csv, &args.html].into_iter().flatten() {
-                AtomicFile::create(path).with_context(|| not_written(path))?;
-                atomic_file::remove_stale_temp_files(path);
-            }
+            args.result_files().try_for_each(|path| atomic_file::check(path).with_context(|| not_written(path)))?;
         }
         let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE_FILE)), !args.dry_run)?;
         let threads = args.threads.or(available_parallelism().ok()).map_or(1, usize::from);
@@ -95,10 +94,10 @@ impl<'a> Session<'a> {
     pub fn pass(&mut self, debouncer: Option<&mut Debouncer>) -> Result<Option<Report<'a>>> {
         readable(&self.args.library)?;
         let is_first = self.messages.is_none();
-        let mut report = Report::new(self.args, debouncer.is_some(), mem::take(&mut self.messages).unwrap_or_default());
+        let mut report = Report::new(self.args, debouncer.is_some(), mem::take(&mut self.messages));
         let explain = |item: &Item| {
             if self.args.explain && is_first {
-                anstream::println!("{item}");
+                self.args.say(item);
             }
         };
         let items = scan(&self.args.library, &self.scan).take_while(|_| !self.interrupted.load(Ordering::Relaxed));
@@ -115,12 +114,12 @@ impl<'a> Session<'a> {
         })?;
         progress.finish();
         report.elapsed = start.elapsed();
-        if self.interrupted.load(Ordering::Relaxed) {
+        let is_interrupted = self.interrupted.load(Ordering::Relaxed);
+        if is_interrupted || !report.write(self.tagger(), &self.state, &self.interrupted)? {
             let read = report.stats.read.len();
-            anstream::eprintln!("interrupted; {read} posters of {total} are done and remembered, run again to go on");
+            notice(format_args!("interrupted; {read} posters of {total} are done and remembered, run again to go on"));
             return Ok(None);
         }
-        report.write(self.tagger(), &self.state)?;
         self.messages = Some(report.messages.clone());
         Ok(Some(report))
     }
@@ -163,7 +162,7 @@ impl Progress {
         if last.elapsed() >= PROGRESS_INTERVAL {
             *last = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            anstream::eprintln!("{done} of {total} posters, {} left", HumanDuration(self.bar.eta()));
+            notice(format_args!("{done} of {total} posters, {} left", HumanDuration(self.bar.eta())));
         }
     }
 
