@@ -91,6 +91,7 @@ pub fn record_scan(
                     kind: poster.kind,
                     title: poster.title,
                     video: poster.video,
+                    common_name: poster.common_name,
                     has_own_folder: poster.has_own_folder,
                 });
             }
@@ -259,6 +260,7 @@ mod tests {
             kind: Kind::Film,
             title: Title { title: name.into(), year: None },
             video: None,
+            common_name: None,
             has_own_folder: true,
         };
         fs::copy(fixtures.join("space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();
