@@ -183,7 +183,8 @@ fn numbered<'a>(key: &str, plain: &'a str) -> Option<Numbered<'a>> {
     if let Some(found) = behind.captures(plain) {
         let digits = &found["n"];
         let number = digits.parse().ok().filter(|number| !(1888..2040).contains(number))?;
-        let is_marked = padded(digits) || found.name("mark").is_some() || key.starts_with('[');
+        let is_titled = number > 9 && found.name("rest").is_some();
+        let is_marked = padded(digits) || is_titled || found.name("mark").is_some() || key.starts_with('[');
         let show = found.name("show")?.as_str();
         let form = if show.is_empty() && found.name("rest").is_some() { Form::InFront } else { Form::Behind };
         return Some(Numbered { show, form, number, is_marked });

@@ -463,10 +463,7 @@ const CASES: &[Case] = &[
             "B (2002)/b.mkv",
             "B (2002)/poster.jpg",
         ],
-        posters: &[
-            ("A.Show.S01.1080p.WEB-GRP/poster.jpg", "A Show", 0),
-            ("B (2002)/poster.jpg", "B", 2002),
-        ],
+        posters: &[("A.Show.S01.1080p.WEB-GRP/poster.jpg", "A Show", 0), ("B (2002)/poster.jpg", "B", 2002)],
     },
     Case {
         what: "a film that is called like a season makes no series of the films beside it",
