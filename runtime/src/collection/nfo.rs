@@ -526,11 +526,10 @@ fn lock(document: &Document) -> Option<&'static str> {
     let is_true = |value: &&str| value.trim().eq_ignore_ascii_case("true");
     let is_genres = |value: &&str| value.split('|').any(|field| field.trim().eq_ignore_ascii_case("genres"));
     let has = |name: &str, is_so: &dyn Fn(&&str) -> bool| values(document, name).iter().any(is_so);
-    match () {
-        () if has("lockdata", &is_true) => Some("lockdata"),
-        () if has("lockedfields", &is_genres) => Some("lockedfields"),
-        () => None,
+    if has("lockdata", &is_true) {
+        return Some("lockdata");
     }
+    has("lockedfields", &is_genres).then_some("lockedfields")
 }
 
 /// The genres of one element, in a form in which they are compared. Jellyfin takes an element apart at `/`; TMDB's

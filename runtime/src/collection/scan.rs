@@ -475,7 +475,7 @@ impl Scan<'_> {
 
 /// Whether those of the folders that are called like seasons are some. Among more folders of films they are films.
 fn are_seasons(subfolders: &[Subfolder]) -> bool {
-    let of_role = |role| subfolders.iter().filter(move |subfolder| subfolder.role == role);
+    let of_role = |role: Role| subfolders.iter().filter(move |subfolder| subfolder.role == role);
     let seasons = of_role(Role::Season).count();
     let films = of_role(Role::Other).filter(|subfolder| has_films(&subfolder.path, 1));
     seasons > 0 && films.take(seasons + 1).count() <= seasons

@@ -84,7 +84,7 @@ impl LibraryWatcher {
     /// # Errors
     /// See [`WatchError`].
     pub fn new(folder: &Path, wake: SyncSender<()>) -> Result<Self, WatchError> {
-        let begin = || {
+        let begin = || -> notify::Result<Self> {
             let root = folder.canonicalize().map_err(notify::Error::io)?;
             #[cfg(target_os = "linux")]
             let _mount_alarm = mount_alarm(wake.clone());

@@ -62,7 +62,8 @@ pub fn season_folder(key: &str, parent: &str) -> Option<SeasonName> {
     }
     let possible = pattern!(concat!(
         r"^(?:\d{1,2}|(?:19|20)\d{2}|specials?|extra episodes|mini-? ?series|ovas?|onas?",
-        r"|(?:book|volume|vol|part|chapter|arc|cour|year|dis[ck]|dvd|teil|buch|livre|libro|tome|cycle)[ ._\-]*\d{1,3}\b.*)$",
+        r"|(?:book|volume|vol|part|chapter|arc|cour|year|dis[ck]|dvd|teil|buch|livre|libro|tome|cycle)",
+        r"[ ._\-]*\d{1,3}\b.*)$",
     ));
     possible.is_match(key).then_some(SeasonName::Possible)
 }
@@ -178,11 +179,12 @@ fn numbered<'a>(key: &str, plain: &'a str) -> Option<Numbered<'a>> {
     }
     let behind = pattern!(concat!(
         r"(?s)^(?P<show>.*?)(?:^|[ ._]*[-–][ ._]*|[ ._]+|#)",
-        r"(?P<mark>(?:episode|ep|e|folge|épisode|episodio|capítulo|серия|#)[ ._\-]*)?(?P<n>\d{1,4})(?:v\d)?(?P<rest> - .+)?$",
+        r"(?P<mark>(?:episode|ep|e|folge|épisode|episodio|capítulo|серия|#)[ ._\-]*)?",
+        r"(?P<n>\d{1,4})(?:v\d)?(?P<rest> - .+)?$",
     ));
     if let Some(found) = behind.captures(plain) {
         let digits = &found["n"];
-        let number = digits.parse().ok().filter(|number| !(1888..2040).contains(number))?;
+        let number = digits.parse::<u32>().ok().filter(|number| !(1888..2040).contains(number))?;
         let is_titled = number > 9 && found.name("rest").is_some();
         let is_marked = padded(digits) || is_titled || found.name("mark").is_some() || key.starts_with('[');
         let show = found.name("show")?.as_str();

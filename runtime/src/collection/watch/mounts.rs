@@ -70,10 +70,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((&byte, behind)) = rest.split_first() {
         let code = behind.get(..3).filter(|_| byte == b'\\').and_then(|code| str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(code) => (bytes.push(code), rest = &behind[3..]).1,
-            None => (bytes.push(byte), rest = behind).1,
-        }
+        let code = code.and_then(|code| u8::from_str_radix(code, 8).ok());
+        bytes.push(code.unwrap_or(byte));
+        rest = if code.is_some() { &behind[3..] } else { behind };
     }
     bytes
 }
