@@ -69,8 +69,8 @@ def shown(binary, library):
         with sqlite3.connect(next(userdata.glob("Database/MyVideos*.db"))) as database:
             for name, content, has_folders in SOURCES:
                 database.execute(
-                    "insert into path(strPath, strContent, strScraper, scanRecursive, useFolderNames, noUpdate, exclude,"
-                    " allAudio) values(?, ?, 'metadata.local', 2147483647, ?, 0, 0, 0)",
+                    "insert into path(strPath, strContent, strScraper, scanRecursive, useFolderNames, noUpdate,"
+                    " exclude, allAudio) values(?, ?, 'metadata.local', 2147483647, ?, 0, 0, 0)",
                     (f"{library / name}/", content, has_folders),
                 )
         ask("VideoLibrary.Scan", showdialogs=False)

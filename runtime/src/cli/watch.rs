@@ -34,7 +34,8 @@ pub struct Args {
     #[arg(alias = "settle", help_heading = "Watching")]
     debounce: u64,
 
-    /// Scan at this interval instead of waiting for notifications of the system [default: 60 if there are none for a part of the collection]
+    /// Scan at this interval instead of waiting for notifications of the system [default: 60 if there are none, at
+    /// least for a part of the collection]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=DAY))]
     #[arg(help_heading = "Watching")]
     poll: Option<u64>,

@@ -190,8 +190,8 @@ pub struct Part {
     pub kind: String,
 }
 
-/// A name as it is compared: composed (NFC, since a Mac decomposes what others do not) and in lower case. Bytes that are
-/// not UTF-8 are written as `\xff`, so that names that differ in them stay different.
+/// A name as it is compared: composed (NFC; a Mac decomposes what others do not) and in lower case. Bytes that are not
+/// UTF-8 are written as `\xff`, so that names that differ in them stay different.
 pub fn key(name: &OsStr) -> String {
     match name.to_str() {
         Some(name) => composed(name).to_lowercase(),

@@ -20,7 +20,9 @@
 //! [`undo`] then keeps all genres. It also keeps what a person has changed between the comments.
 //!
 //! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both, and `Science Fiction` is
-//! `Sci-Fi`. Only elements directly below the root count. What Jellyfin or Emby has locked stays as it is. Sources: <https://kodi.wiki/view/NFO_files/Movies>,
+//! `Sci-Fi`. Only elements directly below the root count. What Jellyfin or Emby has locked stays as it is.
+//!
+//! Sources: <https://kodi.wiki/view/NFO_files/Movies>,
 //! <https://kodi.wiki/view/NFO_files/Combination>, <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's
 //! `MediaBrowser.XbmcMetadata` (`BaseNfoParser`, `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and
 //! `NfoFile`.

@@ -134,7 +134,8 @@ fn certain_episode(key: &str) -> Option<&str> {
 /// The date in a name, and the name of the series in front of it: `Show.2019.03.04`, `04-03-2019`.
 fn dated(key: &str) -> Option<(&str, &str)> {
     let pattern = pattern!(concat!(
-        r"(?s)^(?P<show>.*?)(?:^|[ ._\-\[(])(?P<date>(?:19|20)\d{2}[ ._\-](?:0[1-9]|1[0-2])[ ._\-](?:0[1-9]|[12]\d|3[01])",
+        r"(?s)^(?P<show>.*?)(?:^|[ ._\-\[(])(?P<date>(?:19|20)\d{2}[ ._\-]",
+        r"(?:0[1-9]|1[0-2])[ ._\-](?:0[1-9]|[12]\d|3[01])",
         r"|(?:0[1-9]|[12]\d|3[01])[ ._\-](?:0[1-9]|1[0-2])[ ._\-](?:19|20)\d{2})(?:\D|$)",
     ));
     let found = pattern.captures(key)?;
