@@ -224,7 +224,7 @@ pub fn is_video(key: &str) -> bool {
     VIDEO_EXTENSIONS.contains(&split(key).1)
 }
 
-/// Whether a video, named without extension, is a trailer, a sample or the like.
+/// Whether a video, named without extension, is a trailer, a sample, an anime's creditless opening or the like.
 pub fn is_extra(key: &str) -> bool {
     const SUFFIXES: &[&str] = &[
         "-scene",
@@ -238,7 +238,8 @@ pub fn is_extra(key: &str) -> bool {
         "-extra",
         "-other",
     ];
-    pattern!(r"(?:^|[-._ ])(?:trailer|sample)\d*$").is_match(key) || SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
+    pattern!(r"(?:^|[-._ ])(?:trailer|sample|nc(?:op|ed))\d*[a-z]?$").is_match(without_tags(key).trim())
+        || SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
 }
 
 /// Whether a folder's or file's name says that it is not to be seen.
@@ -441,7 +442,14 @@ mod tests {
             (
                 "extras",
                 is_extra,
-                &["alien-trailer", "alien.sample", "trailer", "x-behindthescenes", "alien trailer2"],
+                &[
+                    "alien-trailer",
+                    "alien.sample",
+                    "trailer",
+                    "x-behindthescenes",
+                    "alien trailer2",
+                    "[g] x - ncop1 [1080p]",
+                ],
                 &["alien", "trailer park", "short", "the other"],
             ),
             (

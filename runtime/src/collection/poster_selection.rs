@@ -389,16 +389,14 @@ fn episodes(folder: &Folder, videos: &[&Name]) -> Vec<Option<String>> {
     episodes
 }
 
-/// Whether a folder is that of one series: its videos are episodes of one, or most are and it has the folder's name.
+/// Whether a folder is that of one series: its videos are episodes of one, or half of them are and have its name.
 fn is_show(folder: &Folder, episodes: &[Option<String>]) -> bool {
     let shows: Vec<&String> = episodes.iter().flatten().collect();
-    if shows.is_empty() || folder.has_folders_of_films {
-        return false;
-    }
-    let is_of_folder = |show: &str| show.is_empty() || series::is_related(show, &folder.name.key);
-    let are_of_one = shows.iter().all(|show| series::is_related(show, shows[0]) || *show == shows[0]);
-    let are_all = shows.len() == episodes.len();
-    (are_all && are_of_one) || (2 * shows.len() > episodes.len() && shows.iter().all(|show| is_of_folder(show)))
+    let Some(first) = shows.first() else { return false };
+    let are_of_folder = shows.iter().all(|show| series::is_related(show, &folder.name.key));
+    let are_of_one = shows.iter().all(|show| series::is_related(show, first) || show == first);
+    let are_all = shows.len() == episodes.len() && !folder.has_folders_of_films;
+    (are_all && are_of_one) || (are_of_folder && 2 * shows.len() >= episodes.len())
 }
 
 /// Puts parts and versions together.

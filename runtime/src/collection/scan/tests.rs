@@ -501,6 +501,7 @@ const CASES: &[Case] = &[
             "E/E Part 1 The Start.mkv",
             "E/E Part 2 The End.mkv",
             "E/poster.jpg",
+            "D/[Group] D - NCOP [1080p].mkv",
             "F Hill 01.mkv",
             "F Hill 01-poster.jpg",
             "F Hill 02.mkv",
