@@ -390,11 +390,12 @@ fn error_messages_are_one_line_with_one_cause() {
             arguments: &["--nfo"],
             status: 1,
             line: &format!(
-                "{nfo}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away"
+                "{nfo}: is not well-formed in line 1 (the file ends inside of <title>); \
+                 mend it or have its program write it anew"
             ),
         },
     ];
-    fs::write(&nfo, "https://www.themoviedb.org/movie/1").unwrap();
+    fs::write(&nfo, "<movie><title>").unwrap();
     let mut problems = Vec::new();
     for Case { arguments, status, line } in cases {
         let output = tag(&films, &[&["--quiet"], arguments].concat()).output().unwrap();
@@ -510,4 +511,99 @@ fn nfo_files_are_made_unless_only_existing_ones_are_wanted() {
         assert_eq!(nfo(&without).contains("<genre>"), is_made, "{arguments:?}: {}", nfo(&without));
     }
     assert_eq!(tag(folder.path(), &["--nfo-existing"]).output().unwrap().status.code(), Some(2));
+}
+
+/// A library with one poster per film: paths of films' files and what is in them; posters are drawn.
+fn small_library(files: &[(&str, &str)]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let poster = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/posters/adventure-large.jpg");
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        match path.extension().is_some_and(|extension| extension == "jpg") {
+            true => fs::copy(&poster, &path).map(drop).unwrap(),
+            false => fs::write(&path, content).unwrap(),
+        }
+    }
+    folder
+}
+
+#[test]
+fn links_release_notes_and_locked_files_are_passed_over_with_a_note() {
+    let movie = "<movie><title>T</title><lockdata>true</lockdata></movie>";
+    let files = [
+        ("A (2001)/a.mkv", ""),
+        ("A (2001)/poster.jpg", ""),
+        ("A (2001)/grp-a.nfo", "\u{2584}\u{2580} proudly presents\r\nhttps://www.imdb.com/title/tt1/"),
+        ("B (2002)/b.mkv", ""),
+        ("B (2002)/b.nfo", "https://www.themoviedb.org/movie/1"),
+        ("B (2002)/poster.jpg", ""),
+        ("C (2003)/c.mkv", ""),
+        ("C (2003)/c.nfo", movie),
+        ("C (2003)/poster.jpg", ""),
+        ("D (2004)/d.mkv", ""),
+        ("D (2004)/d.nfo", "<movie><title>D</title></movie>\nhttps://www.themoviedb.org/movie/1?a=1&b=2\n"),
+        ("D (2004)/poster.jpg", ""),
+        // A series has no new file, since Kodi takes it for complete.
+        ("S/Season 1/S01E01.mkv", ""),
+        ("S/poster.jpg", ""),
+    ];
+    let library = small_library(&files);
+    let before = snapshot(library.path());
+    for _ in 0..2 {
+        let output = tag(library.path(), &["--nfo"]).output().unwrap();
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        let notes: Vec<_> = errors.lines().filter(|line| line.starts_with("note: ")).collect();
+        assert_eq!(notes.len(), 3, "{errors}");
+        for (note, file) in notes.iter().zip(["A (2001)/grp-a.nfo", "B (2002)/b.nfo", "C (2003)/c.nfo"]) {
+            assert!(note.contains(file), "{note}");
+        }
+    }
+    let quiet = tag(library.path(), &["--nfo", "--quiet"]).output().unwrap();
+    assert_eq!(text(&quiet.stderr), "");
+    let after = snapshot(library.path());
+    let changed: Vec<_> = after.iter().filter(|(path, version)| before.get(*path) != Some(version)).collect();
+    assert_eq!(changed.len(), 1, "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
+    assert!(changed[0].0.ends_with("d.nfo"));
+}
+
+#[test]
+fn two_pictures_do_not_share_a_file() {
+    let files = [("a.jpg", ""), ("a.jpg.jpg", ""), ("a.x.jpg", "")];
+    let library = small_library(&files);
+    fs::copy(library.path().join("a.jpg"), library.path().join("a.png")).unwrap();
+    let run = || text(&tag(library.path(), &["--all-images", "--sidecar", "json"]).output().unwrap().stderr);
+    assert!(run().contains("4 files written"));
+    assert!(run().contains("0 files written"));
+    for (sidecar, picture) in
+        [("a.json", "a.jpg"), ("a.jpg.json", "a.jpg.jpg"), ("a.png.json", "a.png"), ("a.x.json", "a.x.jpg")]
+    {
+        let text = fs::read_to_string(library.path().join(sidecar)).unwrap();
+        let path = library.path().join(picture).display().to_string();
+        assert!(text.contains(&format!("\"path\": \"{path}\"")), "{sidecar}: {text}");
+    }
+}
+
+#[test]
+fn the_one_file_of_a_film_in_parts_gets_the_genres() {
+    let nfo = "<movie><title>Moon</title><plot>P</plot></movie>\n";
+    let files = [
+        ("Moon/Moon-cd1.avi", ""),
+        ("Moon/Moon-cd2.avi", ""),
+        ("Moon/Moon-poster.jpg", ""),
+        ("Moon/Moon.nfo", nfo),
+        ("x/A.mkv", ""),
+        ("x/A.NFO", nfo),
+        ("x/A.jpg", ""),
+        ("x/B.mkv", ""),
+    ];
+    let library = small_library(&files);
+    let output = tag(library.path(), &["--nfo"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let files = snapshot(library.path());
+    let nfos = files.iter().filter(|(path, _)| path.extension().is_some_and(|name| name.eq_ignore_ascii_case("nfo")));
+    let nfos: Vec<_> = nfos.map(|(path, (bytes, ..))| (path.file_name().unwrap(), text(bytes))).collect();
+    assert_eq!(nfos.len(), 2, "{nfos:?}");
+    assert!(nfos.iter().all(|(_, text)| text.contains("<genre>") && text.contains("<plot>P")), "{nfos:?}");
 }

@@ -100,11 +100,21 @@ fn read_genres(bytes: &[u8]) -> Vec<String> {
     genres
 }
 
+/// A genre in the form in which two names of one genre are equal.
+fn plain(genre: &str) -> String {
+    let letters: String = genre.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect();
+    match letters.as_str() {
+        "" => genre.to_lowercase(),
+        "sciencefiction" => "scifi".to_string(),
+        _ => letters,
+    }
+}
+
 /// The genres that a file must have after `genres` were added to `before`.
 fn union(before: &[String], genres: &[&str]) -> Vec<String> {
     let mut all = before.to_vec();
     for genre in genres.iter().map(|genre| genre.trim()).filter(|genre| !genre.is_empty()) {
-        if !all.iter().any(|old| old.to_lowercase() == genre.to_lowercase()) {
+        if !all.iter().any(|old| plain(old) == plain(genre)) {
             all.push(genre.to_string());
         }
     }
@@ -150,9 +160,13 @@ fn every_file_gets_its_genres_and_loses_them_again() {
     let cases = [
         Case { file: "kodi.nfo", before: &["Drama", "Mystery"], new: &["Horror", "Sci-Fi"], line_start: "\n    " },
         Case { file: "jellyfin.nfo", before: &["Comedy"], new: all, line_start: "\n  " },
-        Case { file: "jellyfin-show-locked.nfo", before: &[], new: all, line_start: "\n  " },
         Case { file: "emby.nfo", before: &["Western", "Film & Noir"], new: all, line_start: "\r\n  " },
-        Case { file: "radarr-links.nfo", before: &["Science Fiction", "Thriller"], new: all, line_start: "\r\n  " },
+        Case {
+            file: "radarr-links.nfo",
+            before: &["Science Fiction", "Thriller"],
+            new: &["Horror", "drama"],
+            line_start: "\r\n  ",
+        },
         Case {
             file: "tinymediamanager.nfo",
             before: &["Adventure", "Drama"],
@@ -162,7 +176,12 @@ fn every_file_gets_its_genres_and_loses_them_again() {
         Case { file: "tabs.nfo", before: &["Comedy", "Family"], new: all, line_start: "\n\t" },
         Case { file: "one-line.nfo", before: &["Short"], new: all, line_start: "" },
         Case { file: "one-line-no-genre.nfo", before: &[], new: all, line_start: "" },
-        Case { file: "combined-attributes.nfo", before: &["SciFi", "Romance"], new: all, line_start: "\n " },
+        Case {
+            file: "combined-attributes.nfo",
+            before: &["SciFi", "Romance"],
+            new: &["Horror", "drama"],
+            line_start: "\n ",
+        },
         Case {
             file: "slash.nfo",
             before: &["Action", "Adventure", "Horror", "sci-fi"],
@@ -232,22 +251,26 @@ fn every_file_gets_its_genres_and_loses_them_again() {
 }
 
 #[test]
-fn damaged_and_foreign_files_are_refused_by_name() {
+fn damaged_foreign_and_locked_files_are_refused_by_name() {
     struct Case {
         file: &'static str,
         message: &'static str,
     }
     let cases = [
-        Case { file: "link-only.nfo", message: "holds plain text or nothing, but no XML; put a <movie> element" },
-        Case { file: "empty.nfo", message: "holds plain text or nothing" },
-        Case { file: "scene.nfo", message: "holds a byte in line 1 that is not UTF-8; save it as UTF-8" },
-        Case { file: "text-before-root.nfo", message: "holds plain text or nothing" },
+        Case {
+            file: "link-only.nfo",
+            message: "holds a link, a release note or nothing, but no XML, and is left alone; put",
+        },
+        Case { file: "empty.nfo", message: "holds a link, a release note or nothing" },
+        Case { file: "scene.nfo", message: "holds a link, a release note or nothing" },
+        Case { file: "text-before-root.nfo", message: "put a <movie> element before the text" },
         Case { file: "unclosed-tag.nfo", message: "line 4 (expected `</title>`" },
         Case { file: "cut-in-element.nfo", message: "line 4 (the file ends inside of <plot>); mend it" },
         Case { file: "cut-in-tag.nfo", message: "line 3 (tag not closed" },
         Case { file: "cut-in-comment.nfo", message: "line 3 (comment not closed" },
         Case { file: "episode.nfo", message: "is about <episodedetails>" },
         Case { file: "musicvideo.nfo", message: "is about <musicvideo>" },
+        Case { file: "jellyfin-show-locked.nfo", message: "its genres are locked by <lockdata> and are left alone" },
         Case { file: "prefixed-root.nfo", message: "is about <k:movie>" },
         Case { file: "two-roots.nfo", message: "line 4 (a second root, <movie>, follows the first)" },
         Case { file: "ampersand.nfo", message: "line 2 (an `&` that should be `&amp;`); mend" },
@@ -272,6 +295,47 @@ fn damaged_and_foreign_files_are_refused_by_name() {
         }
         if undo(&bytes, &path).ok() != Some(Change::Unchanged) {
             failures.push(format!("{}: undo of a file that was never marked", case.file));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn locked_genres_and_other_names_of_a_genre_are_respected() {
+    struct Case {
+        content: &'static str,
+        /// The predicted genres that are added; `None` if the file is locked.
+        new: Option<&'static [&'static str]>,
+    }
+    let predicted = ["Sci-Fi", "Fantasy", "Music", "Sport", "Reality-TV"];
+    let cases = [
+        Case { content: "<lockdata>true</lockdata>", new: None },
+        Case { content: "<lockdata> True </lockdata>", new: None },
+        Case { content: "<lockedfields>Name|Genres</lockedfields>", new: None },
+        Case { content: "<lockedfields>genres</lockedfields>", new: None },
+        Case { content: "<lockdata>false</lockdata>", new: Some(&predicted) },
+        Case { content: "<lockedfields>Name|Cast</lockedfields>", new: Some(&predicted) },
+        Case { content: "<genre>Science Fiction</genre>", new: Some(&["Fantasy", "Music", "Sport", "Reality-TV"]) },
+        Case { content: "<genre>science-fiction</genre>", new: Some(&["Fantasy", "Music", "Sport", "Reality-TV"]) },
+        Case { content: "<genre>Sci-Fi &amp; Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
+        Case { content: "<genre>SF, Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
+        Case { content: "<genre>Sports</genre><genre>Reality</genre>", new: Some(&["Sci-Fi", "Fantasy", "Music"]) },
+        // Two genres of IMDb.
+        Case { content: "<genre>Musical</genre>", new: Some(&predicted) },
+    ];
+    let mut failures = Vec::new();
+    for Case { content, new } in cases {
+        let file = format!("<movie>{content}</movie>");
+        let change = add(file.as_bytes(), Path::new("film.nfo"), &predicted, false);
+        let found = match change {
+            Err(NfoError::Locked { .. }) => None,
+            change => {
+                let genres = read_genres(&after(file.as_bytes(), change));
+                Some(genres[read_genres(file.as_bytes()).len()..].to_vec())
+            }
+        };
+        if found != new.map(|new| new.iter().map(ToString::to_string).collect()) {
+            failures.push(format!("{content}: {found:?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -450,54 +514,65 @@ fn apply_and_revert_read_and_never_write() {
 fn the_files_that_kodi_and_jellyfin_read_are_found() {
     struct Case {
         what: &'static str,
+        /// The files in the folder, which is called `Folder`.
         existing: &'static [&'static str],
         video: Option<&'static str>,
-        location: for<'a> fn(&'a Path, Option<&'a Path>) -> NfoLocation<'a>,
+        common_name: Option<&'static str>,
+        location: for<'a> fn(&'a Path, Option<&'a Path>, Option<&'a str>) -> NfoLocation<'a>,
         found: &'static [&'static str],
     }
-    fn own<'a>(folder: &'a Path, video: Option<&'a Path>) -> NfoLocation<'a> {
-        NfoLocation::OwnFolder { folder, video }
+    fn own<'a>(folder: &'a Path, video: Option<&'a Path>, common_name: Option<&'a str>) -> NfoLocation<'a> {
+        NfoLocation::OwnFolder { folder, video, common_name }
     }
-    fn shared<'a>(_: &'a Path, video: Option<&'a Path>) -> NfoLocation<'a> {
-        NfoLocation::SharedFolder { video: video.unwrap() }
+    fn shared<'a>(_: &'a Path, video: Option<&'a Path>, common_name: Option<&'a str>) -> NfoLocation<'a> {
+        NfoLocation::SharedFolder { video: video.unwrap(), common_name }
+    }
+    fn show<'a>(folder: &'a Path, _: Option<&'a Path>, _: Option<&'a str>) -> NfoLocation<'a> {
+        NfoLocation::Show { folder }
     }
     let film = Some("A.Film.2001.mkv");
+    let case =
+        |what, existing, video, location, found| Case { what, existing, video, common_name: None, location, found };
+    let parts = |what, existing, location, found| Case {
+        common_name: Some("Moon"),
+        ..case(what, existing, Some("Moon-cd1.avi"), location, found)
+    };
     let cases = [
-        Case { what: "none", existing: &[], video: film, location: own, found: &["A.Film.2001.nfo"] },
-        Case { what: "general", existing: &["movie.nfo"], video: film, location: own, found: &["movie.nfo"] },
-        Case {
-            what: "both",
-            existing: &["movie.nfo", "A.Film.2001.nfo", "other.nfo"],
-            video: film,
-            location: own,
-            found: &["movie.nfo", "A.Film.2001.nfo"],
-        },
-        Case { what: "shared", existing: &["movie.nfo"], video: film, location: shared, found: &["A.Film.2001.nfo"] },
-        Case { what: "disc", existing: &[], video: None, location: own, found: &["movie.nfo"] },
-        Case {
-            what: "disc with a file",
-            existing: &["VIDEO_TS/VIDEO_TS.nfo"],
-            video: None,
-            location: own,
-            found: &["VIDEO_TS/VIDEO_TS.nfo"],
-        },
-        Case {
-            what: "series",
-            existing: &["movie.nfo"],
-            video: None,
-            location: |folder, _| NfoLocation::Show { folder },
-            found: &["tvshow.nfo"],
-        },
+        case("none", &[], film, own, &["A.Film.2001.nfo"]),
+        case("general", &["movie.nfo"], film, own, &["movie.nfo"]),
+        case("both", &["movie.nfo", "A.Film.2001.nfo", "other.nfo"], film, own, &["A.Film.2001.nfo", "movie.nfo"]),
+        case("in capitals", &["A.FILM.2001.NFO"], film, own, &["A.FILM.2001.NFO"]),
+        case("one of any name, which Kodi reads", &["grp-film.nfo"], film, own, &["grp-film.nfo"]),
+        case("two of any name, which nobody reads", &["a.nfo", "b.nfo"], film, own, &["A.Film.2001.nfo"]),
+        case("a trailer's", &["A.Film.2001-trailer.nfo"], film, own, &["A.Film.2001.nfo"]),
+        case("another version's", &["B.mkv", "B.nfo", "x.nfo"], film, own, &["B.nfo"]),
+        case("the folder's", &["Folder.nfo", "x.nfo"], film, own, &["A.Film.2001.nfo"]),
+        case("shared", &["movie.nfo", "B.nfo"], film, shared, &["A.Film.2001.nfo"]),
+        case("shared, in capitals", &["A.Film.2001.NFO"], film, shared, &["A.Film.2001.NFO"]),
+        case("composed", &["Am\u{e9}lie.nfo"], Some("Ame\u{301}lie.mkv"), shared, &["Am\u{e9}lie.nfo"]),
+        case("decomposed", &["Ame\u{301}lie.nfo"], Some("Am\u{e9}lie.mkv"), own, &["Ame\u{301}lie.nfo"]),
+        parts("parts", &[], own, &["Moon-cd1.nfo"]),
+        parts("parts with a file", &["Moon.nfo"], own, &["Moon.nfo"]),
+        parts("parts with both", &["Moon.nfo", "Moon-cd1.nfo"], own, &["Moon-cd1.nfo", "Moon.nfo"]),
+        parts("parts with a file, shared", &["Moon.nfo", "x.nfo"], shared, &["Moon.nfo"]),
+        case("disc", &[], None, own, &["movie.nfo"]),
+        case("disc with a file", &["VIDEO_TS/VIDEO_TS.nfo"], None, own, &["VIDEO_TS/VIDEO_TS.nfo"]),
+        case("disc with the folder's name", &["Folder.nfo", "x.nfo"], None, own, &["Folder.nfo"]),
+        case("series", &["tvshow.nfo"], None, show, &["tvshow.nfo"]),
+        case("series in capitals", &["tvshow.NFO"], None, show, &["tvshow.NFO"]),
+        case("series without one", &["movie.nfo"], None, show, &[]),
     ];
     for case in cases {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("VIDEO_TS")).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("Folder");
+        fs::create_dir_all(folder.join("VIDEO_TS")).unwrap();
         for name in case.existing {
-            fs::write(folder.path().join(name), "").unwrap();
+            fs::write(folder.join(name), "").unwrap();
         }
-        let video = case.video.map(|video| folder.path().join(video));
-        let expected: Vec<_> = case.found.iter().map(|name| folder.path().join(name)).collect();
-        assert_eq!(nfo_paths((case.location)(folder.path(), video.as_deref())), expected, "{}", case.what);
+        let video = case.video.map(|video| folder.join(video));
+        let expected: Vec<_> = case.found.iter().map(|name| folder.join(name)).collect();
+        let found = nfo_paths((case.location)(&folder, video.as_deref(), case.common_name));
+        assert_eq!(found, expected, "{}", case.what);
     }
 }
 

@@ -137,6 +137,24 @@ fn whatever_comes_is_tagged_where_the_system_does_not_tell() {
     tags_whatever_comes(&["--poll", "1"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_later_link_leads_to_is_watched() {
+    let watch = Watch::start(&[]);
+    watch.wait_for_line("err", "watched; end with Ctrl-C");
+    let elsewhere = TempDir::new().unwrap();
+    let put = |film: &str, picture: &str| {
+        fs::create_dir(elsewhere.path().join(film)).unwrap();
+        fs::copy(fixture(picture), elsewhere.path().join(film).join("poster.jpg")).unwrap();
+    };
+    put("First (1999)", "posters/noir-grey.jpg");
+    std::os::unix::fs::symlink(elsewhere.path(), watch.folder.path().join("films/link")).unwrap();
+    watch.wait_for_line("out", "link/First (1999)/poster.jpg: ");
+    put("Second (1999)", "posters/space-baseline.jpg");
+    watch.wait_for_line("out", "link/Second (1999)/poster.jpg: ");
+    watch.stop();
+}
+
 #[test]
 fn results_follow_the_library() {
     let results = TempDir::new().unwrap();

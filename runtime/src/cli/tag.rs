@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "KIND", help_heading = "Results")]
     sidecar: Option<SidecarArg>,
 
-    /// Add the genres to NFO files, for Kodi, Jellyfin and others; create an NFO file where there is none
+    /// Add the genres to NFO files, for Kodi, Jellyfin and others; create one for each film that has none
     #[arg(long, help_heading = "Results")]
     nfo: bool,
 
@@ -160,7 +160,7 @@ impl Args {
 /// If the model, the collection, the state file or a result file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
     let mut session = Session::open(args, on_ctrl_c(|| {})?)?;
-    let Some(report) = session.pass(None)? else { return Ok(Outcome::Interrupted) };
+    let Some(report) = session.pass(None, None)? else { return Ok(Outcome::Interrupted) };
     if !args.quiet {
         report.print_summary(session.tagger());
     }

@@ -12,20 +12,24 @@
 //!
 //! Functions whose argument is called `key` want what [`key`] returns, or a part of it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::error::one_line;
 
 /// A regular expression that is compiled once.
 macro_rules! pattern {
-    ($pattern:literal) => {{
+    ($pattern:expr) => {{
         static PATTERN: LazyLock<Regex> = LazyLock::new(|| Regex::new($pattern).expect("the pattern is valid"));
         &*PATTERN
     }};
 }
+
+pub mod series;
 
 /// Extensions of the pictures that can be read, in Jellyfin's order: of two posters of one name the earlier is taken.
 /// `.tbn` is what old versions of Kodi call a JPEG or PNG; all three programs still read it.
@@ -68,47 +72,104 @@ const ARTWORK: &[&str] = &[
     "spine",
 ];
 
-/// Folders of a file system, a recycle bin or a NAS; those that begin with a dot are hidden anyway.
+/// Folders of a file system, a recycle bin, a NAS or a program that is not done with them; those that begin with a dot
+/// are hidden anyway. Sources: the manuals of Synology, QNAP, NetApp, Samba's `vfs_shadow_copy2`, Apple, SABnzbd.
 const SYSTEM_FOLDERS: &[&str] = &[
     "@eadir",
     "eadir",
-    "#recycle",
+    "@tmp",
     "@recycle",
+    "@recently-snapshot",
+    "@snapshot",
+    "@transcode",
+    "@sharebin",
+    "@sharesnap",
+    "@upload_cache",
+    "@download",
+    "@appstore",
+    "@database",
+    "@__thumb",
+    "#recycle",
+    "#snapshot",
+    "~snapshot",
     "$recycle.bin",
     "recycler",
+    "recycled",
+    "$extend",
     "lost+found",
+    "lost.dir",
+    "found.000",
     "system volume information",
-    "#snapshot",
+    "network trash folder",
+    "temporary items",
+    "thevolumesettingsfolder",
+    "__macosx",
+    "__admin__",
 ];
 
-/// Folders of things that come with a film. The same names are used by Kodi, Jellyfin and Plex.
+/// Beginnings of such folders' names.
+const SYSTEM_PREFIXES: &[&str] = &["@syno", "@gmt-", "_unpack_", "_failed_"];
+
+/// Folders of things that come with a film, as Jellyfin, Emby, Kodi and Plex call them, and as release groups do.
 const EXTRAS_FOLDERS: &[&str] = &[
     "extras",
     "extra",
-    "extrafanart",
-    "extrathumbs",
     "featurettes",
     "featurette",
     "behind the scenes",
+    "making of",
     "deleted scenes",
+    "deleted",
     "interviews",
     "interview",
     "scenes",
     "scene",
     "shorts",
+    "specials",
     "trailers",
     "trailer",
+    "teasers",
     "clips",
     "other",
+    "bonus",
+    "bonus disc",
     "samples",
     "sample",
+    "proof",
+    "proofs",
+    "covers",
+    "cover",
+    "screens",
+    "screenshots",
+    "screencaps",
+    "scans",
+    "artwork",
+    "posters",
+    "fanart",
+    "images",
+    "metadata",
+    "nfo",
+    "subs",
+    "sub",
+    "subtitles",
+    "vobsub",
+    "vobsubs",
+    "soundtrack",
+    "ost",
+    "featurettes and extras",
+];
+
+/// Folders among them that no film and no shelf is called.
+const PURE_EXTRAS_FOLDERS: &[&str] = &[
+    "extrafanart",
+    "extrathumbs",
     "backdrops",
     "theme-music",
-    "metadata",
-    "subs",
-    "subtitles",
     "certificate",
     "audio_ts",
+    "jacket_p",
+    "plex versions",
+    "trickplay",
 ];
 
 /// A film's title and, if the name tells it, the year of its release.
@@ -129,13 +190,23 @@ pub struct Part {
     pub kind: String,
 }
 
-/// A name as it is compared: in lower case. Bytes that are not UTF-8 are written as `\xff`, so that names that differ
-/// in them stay different.
+/// A name as it is compared: composed (NFC; a Mac decomposes what others do not) and in lower case. Bytes that are not
+/// UTF-8 are written as `\xff`, so that names that differ in them stay different.
 pub fn key(name: &OsStr) -> String {
     match name.to_str() {
-        Some(name) => name.to_lowercase(),
+        Some(name) => composed(name).to_lowercase(),
         None => name.as_encoded_bytes().escape_ascii().to_string().to_lowercase(),
     }
+}
+
+/// A text in Unicode's composed form, NFC.
+pub fn composed(text: &str) -> Cow<'_, str> {
+    if is_nfc(text) { text.into() } else { text.nfc().collect::<String>().into() }
+}
+
+/// A text in Unicode's decomposed form, NFD, as a Mac writes names.
+pub fn decomposed(text: &str) -> String {
+    text.nfd().collect()
 }
 
 /// A file name without its extension, and the extension.
@@ -153,7 +224,7 @@ pub fn is_video(key: &str) -> bool {
     VIDEO_EXTENSIONS.contains(&split(key).1)
 }
 
-/// Whether a video, named without extension, is a trailer, a sample or the like.
+/// Whether a video, named without extension, is a trailer, a sample, an anime's creditless opening or the like.
 pub fn is_extra(key: &str) -> bool {
     const SUFFIXES: &[&str] = &[
         "-scene",
@@ -167,12 +238,8 @@ pub fn is_extra(key: &str) -> bool {
         "-extra",
         "-other",
     ];
-    pattern!(r"(?:^|[-._ ])(?:trailer|sample)\d*$").is_match(key) || SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
-}
-
-/// Whether a file, named without extension, belongs to an episode of a series.
-pub fn is_episode(key: &str) -> bool {
-    pattern!(r"(?:(?:^|[ ._\-\[(])s\d{1,4}[ ._\-]*e\d{1,4}|[ ._\-\[(]\d{1,2}x\d{2,3})(?:\D|$)").is_match(key)
+    pattern!(r"(?:^|[-._ ])(?:trailer|sample|nc(?:op|ed))\d*[a-z]?$").is_match(without_tags(key).trim())
+        || SUFFIXES.iter().any(|suffix| key.ends_with(suffix))
 }
 
 /// Whether a folder's or file's name says that it is not to be seen.
@@ -180,14 +247,19 @@ pub fn is_hidden(key: &str) -> bool {
     key.starts_with('.')
 }
 
-/// Whether a folder is the system's.
+/// Whether a folder is the system's, a NAS's, or of a download that is not done.
 pub fn is_system_folder(key: &str) -> bool {
-    SYSTEM_FOLDERS.contains(&key)
+    SYSTEM_FOLDERS.contains(&key) || SYSTEM_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// Whether a folder holds extras of the film above it.
+/// Whether a folder may hold extras of the film above it. Some of these names are titles or shelves, too.
 pub fn is_extras_folder(key: &str) -> bool {
-    EXTRAS_FOLDERS.contains(&key)
+    EXTRAS_FOLDERS.contains(&key) || is_pure_extras_folder(key)
+}
+
+/// Whether a folder holds extras wherever it lies. `NAME.trickplay` holds Jellyfin's preview pictures.
+pub fn is_pure_extras_folder(key: &str) -> bool {
+    PURE_EXTRAS_FOLDERS.contains(&key) || key.ends_with(".trickplay")
 }
 
 /// Whether a folder or file is a disc's structure, and with everything in it belongs to the film above it.
@@ -198,17 +270,6 @@ pub fn is_disc(key: &str) -> bool {
 /// Whether a folder may hold one of a film's discs. It may be a hard disk just as well.
 pub fn is_part_folder(key: &str) -> bool {
     pattern!(r"^(?:cd|dvd|part|pt|dis[ck])[ _.\-]*\d+$").is_match(key)
-}
-
-/// Whether a folder holds a season, so that the folder above it is a series. `Specials` alone would not say enough.
-pub fn is_season_folder(key: &str) -> bool {
-    pattern!(r"^(?:(?:season|series|staffel|saison|temporada|stagione|sæson|сезон)[ ._\-]*\d{1,4}|s\d{2})$")
-        .is_match(key)
-}
-
-/// Whether a picture, named without extension, is a season's: `season01-poster`, `season-all-poster`, `Show_Season01`.
-pub fn is_season_picture(key: &str) -> bool {
-    pattern!(r"(?:^|[ _\-])season(?:[ _\-]?\d{1,4}[a-z]?|-all|-specials)(?:[_\-]|$)").is_match(key)
 }
 
 /// The kind of artwork that a picture, named without extension, is by its name: `fanart2` and `Alien-fanart` are
@@ -267,7 +328,8 @@ pub fn is_version(key: &str, folder_key: &str) -> bool {
     [folder_key, without_tags(folder_key).trim()].into_iter().filter(|name| !name.is_empty()).any(|name| {
         key.strip_prefix(name).map(|rest| QUALITY.replace(rest, "")).is_some_and(|rest| {
             let rest = rest.trim();
-            rest.is_empty() || rest.starts_with(['-', '[', '{'])
+            // A number alone is that of a part, a sequel or an episode.
+            rest.is_empty() || (rest.starts_with(['-', '[', '{']) && !pattern!(r"^[-\s]*\d+$").is_match(rest))
         })
     })
 }
@@ -283,6 +345,7 @@ pub fn is_titled(stem: &str) -> bool {
 /// several years the last counts, and one at the very beginning never does: *2012* of 2009, *1917*. Years after 2039
 /// are part of the title: *Blade Runner 2049*.
 pub fn title(name: &str) -> Title {
+    let name = &*composed(name);
     let bracketed = pattern!(r"(?s)^(.*\S.*)[(\[](\d{4})[)\]]").captures(name);
     let untagged = without_tags(name);
     let bare = pattern!(r"(?s)^(.+)[ ._\-]+(\d{4})(?:[ ._,\-(){}]|$)").captures(&untagged);
@@ -356,6 +419,7 @@ mod tests {
             ("Monsters, Inc.", "Monsters, Inc.", None),
             ("Matrix, The (1999)", "Matrix, The", Some(1999)),
             ("Amélie (2001)", "Amélie", Some(2001)),
+            ("Ame\u{301}lie (2001)", "Amélie", Some(2001)),
             ("七人の侍 (1954)", "七人の侍", Some(1954)),
             ("A\nB (2010)", "A B", Some(2010)),
             ("-30- (1959)", "-30-", Some(1959)),
@@ -378,24 +442,45 @@ mod tests {
             (
                 "extras",
                 is_extra,
-                &["alien-trailer", "alien.sample", "trailer", "x-behindthescenes", "alien trailer2"],
+                &[
+                    "alien-trailer",
+                    "alien.sample",
+                    "trailer",
+                    "x-behindthescenes",
+                    "alien trailer2",
+                    "[g] x - ncop1 [1080p]",
+                ],
                 &["alien", "trailer park", "short", "the other"],
             ),
             (
-                "episodes",
-                is_episode,
-                &["show s01e02", "show.s01.e02.x", "s1e1", "show - 1x02 - name", "show s01e01-e02"],
-                &["alien (1979)", "film 1920x1080", "10x10 (2018)", "s01", "se7en", "apollo 13"],
+                "folders of the system",
+                is_system_folder,
+                &[
+                    "@eadir",
+                    "#snapshot",
+                    "#recycle",
+                    "@recycle",
+                    "@recently-snapshot",
+                    "$recycle.bin",
+                    "lost+found",
+                    "__macosx",
+                    "@tmp",
+                    "@synoeastream",
+                    "~snapshot",
+                    "_unpack_film.2001",
+                    "@gmt-2024.01.01-00.00.00",
+                ],
+                &["#alive (2020)", "@ (2001)", "snapshot", "recycled heart", "tmp"],
             ),
             (
-                "season folders",
-                is_season_folder,
-                &["season 1", "season01", "staffel 2", "s01", "series 3", "season.04"],
-                &["specials", "season", "seasons", "s1mone", "series 7 the contenders"],
+                "folders of extras",
+                is_extras_folder,
+                &["extras", "covers", "proof", "subs", "film (2001).trickplay", "behind the scenes", "trickplay"],
+                &["extras (2005)", "the cover", "film", "season 1"],
             ),
             (
                 "season pictures",
-                is_season_picture,
+                series::is_season_picture,
                 &[
                     "season01-poster",
                     "season-all-poster",
@@ -436,7 +521,7 @@ mod tests {
                     "alien (1979) {edition-x}",
                     "alien (1979) 1080p",
                 ],
-                &["alien (1979) 2", "alien", "aliens (1986)", "alien (1979)x"],
+                &["alien (1979) 2", "alien (1979) - 2", "alien", "aliens (1986)", "alien (1979)x"],
             ),
         ];
         let wrong: Vec<_> = cases
@@ -506,6 +591,7 @@ mod tests {
     fn keys_of_different_names_differ() {
         use std::os::unix::ffi::OsStrExt;
         assert_eq!(key(OsStr::new("Ärger.JPG")), "ärger.jpg");
+        assert_eq!(key(OsStr::new("A\u{308}rger.JPG")), "ärger.jpg");
         assert_ne!(key(OsStr::from_bytes(b"A\xff.jpg")), key(OsStr::from_bytes(b"A\xfe.jpg")));
         assert_eq!(image_rank(&key(OsStr::from_bytes(b"A\xff.JPG"))), Some(1));
     }

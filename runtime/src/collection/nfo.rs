@@ -19,8 +19,10 @@
 //! refresh by Radarr or tinyMediaManager), the comments are lost, and with them the record of which genres were added:
 //! [`undo`] then keeps all genres. It also keeps what a person has changed between the comments.
 //!
-//! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both. Only elements directly
-//! below the root count. Sources: <https://kodi.wiki/view/NFO_files/Movies>,
+//! Jellyfin splits a genre at `/`, so that `<genre>Action / Adventure</genre>` counts as both, and `Science Fiction` is
+//! `Sci-Fi`. Only elements directly below the root count. What Jellyfin or Emby has locked stays as it is.
+//!
+//! Sources: <https://kodi.wiki/view/NFO_files/Movies>,
 //! <https://kodi.wiki/view/NFO_files/Combination>, <https://jellyfin.org/docs/general/server/metadata/nfo/>, Jellyfin's
 //! `MediaBrowser.XbmcMetadata` (`BaseNfoParser`, `BaseNfoSaver`, `MovieNfoSaver`) and Kodi's `VideoTagLoaderNFO` and
 //! `NfoFile`.
@@ -35,6 +37,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::naming;
+use super::poster_selection::Kind;
 use document::{Document, Encoding, Node, NodeKind, edit, indentation};
 use mark::{Mark, Origin};
 
@@ -109,7 +113,8 @@ pub enum NfoError {
     },
     /// The file holds no element, or other text before it: a link for a scraper, a release note, nothing.
     #[error(
-        "{}: holds plain text or nothing, but no XML; put a <movie> element before the text, or move it away",
+        "{}: holds a link, a release note or nothing, but no XML, and is left alone; \
+         put a <movie> element before the text to have genres",
         path.display()
     )]
     NotXml {
@@ -130,13 +135,28 @@ pub enum NfoError {
         reason: String,
     },
     /// The file is about an episode, a music video or something else.
-    #[error("{}: is about <{root}>, and only <movie> and <tvshow> have genres here; leave it out", path.display())]
+    #[error("{}: is about <{root}>, not <movie> or <tvshow>, and is left alone", path.display())]
     WrongRoot {
         /// Path of the NFO file.
         path: PathBuf,
         /// The name of its root.
         root: String,
     },
+    /// A person has locked the file, or its genres, with an element of Jellyfin and Emby.
+    #[error("{}: its genres are locked by <{element}> and are left alone", path.display())]
+    Locked {
+        /// Path of the NFO file.
+        path: PathBuf,
+        /// The name of the element.
+        element: &'static str,
+    },
+}
+
+impl NfoError {
+    /// Whether the file is as somebody wants it, and nothing is to be mended.
+    pub fn is_passed_over(&self) -> bool {
+        matches!(self, Self::NotXml { .. } | Self::WrongRoot { .. } | Self::Locked { .. })
+    }
 }
 
 /// Adds those of `genres` that a file lacks, behind its last genre or at the end of its root, in its own line endings,
@@ -150,7 +170,14 @@ pub enum NfoError {
 /// # Errors
 /// See [`NfoError`].
 pub fn add(bytes: &[u8], path: &Path, genres: &[&str], replace: bool) -> Result<Change, NfoError> {
+    // Release notes are in code page 437, which is no problem of encoding to be mended.
+    if !document::is_xml(bytes) {
+        return Err(NfoError::NotXml { path: path.to_path_buf() });
+    }
     let (encoding, text) = Encoding::decode(bytes, path)?;
+    if let Some(element) = lock(&Document::read(&text, path)?) {
+        return Err(NfoError::Locked { path: path.to_path_buf(), element });
+    }
     let text = match before(&text, path)? {
         Before::Nothing(_) if missing(genres, Vec::new()).is_empty() => return Ok(Change::Delete),
         Before::Nothing(new) => minimal_text(&new, genres),
@@ -212,6 +239,8 @@ pub enum NfoLocation<'a> {
     SharedFolder {
         /// Path of the video file.
         video: &'a Path,
+        /// What the names of its parts have in common, if it is in several files.
+        common_name: Option<&'a str>,
     },
     /// A film with a folder to itself.
     OwnFolder {
@@ -219,6 +248,8 @@ pub enum NfoLocation<'a> {
         folder: &'a Path,
         /// Path of the video file in it; `None` if the folder is a DVD or Blu-ray.
         video: Option<&'a Path>,
+        /// What the names of its parts have in common, if it is in several files.
+        common_name: Option<&'a str>,
     },
     /// A series.
     Show {
@@ -227,27 +258,90 @@ pub enum NfoLocation<'a> {
     },
 }
 
+impl<'a> NfoLocation<'a> {
+    /// The location of the film or series that a poster belongs to; `None` for a film whose video is elsewhere.
+    pub fn new(
+        kind: Kind,
+        poster: &'a Path,
+        video: Option<&'a Path>,
+        common_name: Option<&'a str>,
+        has_own_folder: bool,
+    ) -> Option<Self> {
+        let folder = poster.parent().unwrap_or(Path::new(""));
+        match (kind, video) {
+            (Kind::Show, _) => Some(Self::Show { folder }),
+            (Kind::Film, video) if has_own_folder => Some(Self::OwnFolder { folder, video, common_name }),
+            (Kind::Film, Some(video)) => Some(Self::SharedFolder { video, common_name }),
+            (Kind::Film, None) => None,
+        }
+    }
+}
+
 /// Paths of the NFO files of a film or series: all that exist, or the one to create.
 ///
 /// A film with a folder to itself may have two. Jellyfin reads `movie.nfo` before `<video>.nfo` (`MovieNfoSaver`; older
 /// versions the other way round); so does Kodi if "Movies are in separate folders that match the movie title" is on,
-/// and otherwise it reads `<video>.nfo` alone. So both get the genres. A new one is `<video>.nfo`, which all of them
-/// read and Kodi recommends, or `movie.nfo` where there is no single video. DVDs and Blu-rays may have
-/// `VIDEO_TS/VIDEO_TS.nfo` and `BDMV/index.nfo`. A series has `tvshow.nfo`.
+/// and otherwise it reads `<video>.nfo` alone. So both get the genres. Of a film in parts or versions each video may
+/// have one, and Kodi reads the one of their common name; where none of them exists, Kodi takes a single NFO file of
+/// any name (`CVideoTagLoaderNFO::FindNFO`). A new one would hide what these say, and is only made where there is none:
+/// `<video>.nfo`, which all of them read and Kodi recommends, or `movie.nfo` where there is no single video. DVDs and
+/// Blu-rays may have `VIDEO_TS/VIDEO_TS.nfo`, `BDMV/index.nfo` and the folder's name (Jellyfin).
+///
+/// A series has `tvshow.nfo`, and never a new one: Kodi does not look up a series that has one, finds no episodes
+/// without its `<episodeguide>`, and reads the year from the day of the first episode, `<premiered>`, alone
+/// (`CVideoInfoTag::ParseNative`, <https://kodi.wiki/view/NFO_files/TV_shows>), which no name tells.
+///
+/// Case, and how letters with accents are composed, do not matter.
 pub fn nfo_paths(location: NfoLocation) -> Vec<PathBuf> {
-    let (names, new) = match location {
-        NfoLocation::SharedFolder { video } => (Vec::new(), video.with_extension("nfo")),
-        NfoLocation::Show { folder } => (Vec::new(), folder.join("tvshow.nfo")),
-        NfoLocation::OwnFolder { folder, video } => {
-            let general = folder.join("movie.nfo");
-            match video {
-                Some(video) => (vec![general], video.with_extension("nfo")),
-                None => (vec![folder.join("VIDEO_TS/VIDEO_TS.nfo"), folder.join("BDMV/index.nfo")], general),
+    let existing = |path: PathBuf| spellings(&path).into_iter().find(|path| path.is_file());
+    match location {
+        NfoLocation::Show { folder } => existing(folder.join("tvshow.nfo")).into_iter().collect(),
+        NfoLocation::SharedFolder { video, common_name } => {
+            let new = video.with_extension("nfo");
+            let common = common_name.map(|name| video.with_file_name(format!("{name}.nfo")));
+            let found: Vec<_> = [Some(new.clone()), common].into_iter().flatten().filter_map(existing).collect();
+            if found.is_empty() { vec![new] } else { found }
+        }
+        NfoLocation::OwnFolder { folder, video, common_name } => {
+            let mut names: Vec<(String, PathBuf)> = fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| (naming::key(&entry.file_name()), entry.path()))
+                .filter(|(key, path)| !naming::is_hidden(key) && path.is_file())
+                .collect();
+            names.sort();
+            let videos = names.iter().filter(|(key, _)| naming::is_video(key)).map(|(key, _)| naming::split(key).0);
+            let video_name = video.and_then(Path::file_stem).map(naming::key);
+            let folder_name = folder.file_name().filter(|_| video.is_none()).map(naming::key);
+            let common_name = common_name.map(|name| naming::key(name.as_ref()));
+            let own: Vec<String> = ["movie".to_string()]
+                .into_iter()
+                .chain(videos.filter(|stem| !naming::is_extra(stem)).map(String::from))
+                .chain([video_name, folder_name, common_name].into_iter().flatten())
+                .collect();
+            let files = names.iter().filter(|(key, _)| naming::split(key).1 == "nfo");
+            let files: Vec<_> = files.filter(|(key, _)| !naming::is_extra(naming::split(key).0)).collect();
+            let discs = ["VIDEO_TS/VIDEO_TS.nfo", "BDMV/index.nfo"].into_iter().filter(|_| video.is_none());
+            let mut found: Vec<PathBuf> = discs.filter_map(|name| existing(folder.join(name))).collect();
+            let is_own = |key: &str| own.iter().any(|name| name == naming::split(key).0);
+            found.extend(files.iter().filter(|(key, _)| is_own(key)).map(|(_, path)| path.clone()));
+            match files.as_slice() {
+                _ if !found.is_empty() => found,
+                [(_, single)] => vec![single.clone()],
+                _ => vec![video.map_or_else(|| folder.join("movie.nfo"), |video| video.with_extension("nfo"))],
             }
         }
-    };
-    let existing: Vec<_> = names.into_iter().chain([new.clone()]).filter(|path| path.is_file()).collect();
-    if existing.is_empty() { vec![new] } else { existing }
+    }
+}
+
+/// A path of an NFO file, and how else its name may be written.
+fn spellings(path: &Path) -> Vec<PathBuf> {
+    let mut names = vec![path.to_path_buf()];
+    if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.is_ascii()) {
+        names.extend([naming::composed(name).into(), naming::decomposed(name)].map(|name| path.with_file_name(name)));
+    }
+    names.iter().flat_map(|name| ["nfo", "NFO", "Nfo"].map(|extension| name.with_extension(extension))).collect()
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, NfoError> {
@@ -428,10 +522,50 @@ fn missing<'a>(genres: &[&'a str], mut there: Vec<String>) -> Vec<&'a str> {
     new
 }
 
-/// The genres that Jellyfin makes of one element, in small letters, in which it compares them.
-fn parts(value: &str) -> impl Iterator<Item = String> {
-    value.split('/').map(|part| part.trim().to_lowercase()).filter(|part| !part.is_empty())
+/// The element that locks the genres of a file: `<lockdata>`, with which Jellyfin and Emby leave all of it alone, or
+/// `<lockedfields>` with `Genres`.
+fn lock(document: &Document) -> Option<&'static str> {
+    let is_true = |value: &&str| value.trim().eq_ignore_ascii_case("true");
+    let is_genres = |value: &&str| value.split('|').any(|field| field.trim().eq_ignore_ascii_case("genres"));
+    let has = |name: &str, is_so: &dyn Fn(&&str) -> bool| values(document, name).iter().any(is_so);
+    if has("lockdata", &is_true) {
+        return Some("lockdata");
+    }
+    has("lockedfields", &is_genres).then_some("lockedfields")
 }
+
+/// The genres of one element, in a form in which they are compared. Jellyfin takes an element apart at `/`; TMDB's
+/// `Sci-Fi & Fantasy` and lists that somebody has typed are several genres, too.
+fn parts(value: &str) -> impl Iterator<Item = String> {
+    let normal = |part: &str| {
+        let letters: String = part.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect();
+        let known = SYNONYMS.iter().find(|(synonym, _)| *synonym == letters).map(|(_, name)| name.to_string());
+        // What has signs only is told apart by them.
+        known.unwrap_or(if letters.is_empty() { part.trim().to_lowercase() } else { letters })
+    };
+    value
+        .split(['/', ','])
+        .flat_map(|part| part.split(" & ").flat_map(|part| part.split(" and ")))
+        .map(normal)
+        .filter(|part| !part.is_empty())
+}
+
+/// Names that IMDb, TMDB, TVDB, Kodi's scrapers and others have for one genre, without signs and in lower case, and
+/// the name that stands for all of them. `Music` and `Musical` are two genres of IMDb, which has films of both.
+const SYNONYMS: [(&str, &str); 12] = [
+    ("sciencefiction", "scifi"),
+    ("sf", "scifi"),
+    ("noir", "filmnoir"),
+    ("biographical", "biography"),
+    ("biopic", "biography"),
+    ("historical", "history"),
+    ("sports", "sport"),
+    ("documentaries", "documentary"),
+    ("animated", "animation"),
+    ("reality", "realitytv"),
+    ("romantic", "romance"),
+    ("shorts", "short"),
+];
 
 fn minimal_text(new: &NewNfo, genres: &[&str]) -> String {
     let escape = |value: &str| Encoding::Utf8.escape(value);

@@ -13,7 +13,7 @@
 //! flat folders, without videos, a picture is a film's if its name is `Title (Year)`: without a year it might be
 //! anything.
 //!
-//! A folder is a film's alone if it holds one film and no other folders than extras; with other folders it must be
+//! A folder is a film's alone if it holds one film and no folder with another film in it; with such folders it must be
 //! named after the film, because `folder.jpg` beside a film and folders of films is the picture of the shelf. The
 //! library itself may be such a folder. Lengths do not matter: Jellyfin passes over an empty `poster.jpg`, here it is
 //! the poster, and broken.
@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 
-use super::naming::{self, POSTER_WORDS, SHOW_POSTER_WORDS, Title};
+use super::naming::{self, POSTER_WORDS, SHOW_POSTER_WORDS, Title, series};
 
 /// A file or folder name, and its form for comparisons.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Name {
     }
 
     /// The key without extension.
-    fn stem(&self) -> &str {
+    pub fn stem(&self) -> &str {
         naming::split(&self.key).0
     }
 
@@ -63,8 +63,12 @@ pub struct Folder {
     pub images: Vec<Name>,
     /// Videos of every kind.
     pub videos: Vec<Name>,
-    /// Other folders.
-    pub folders: Vec<Name>,
+    /// Whether there are folders that hold neither extras nor seasons.
+    pub has_folders: bool,
+    /// Whether one of them holds a film or a series. Only looked up if there are videos beside them.
+    pub has_folders_of_films: bool,
+    /// Whether there is the folder of a season.
+    pub has_season: bool,
     /// Whether a disc's structure or a folder of a film's part lies in it.
     pub has_disc: bool,
     /// Whether there is a `tvshow.nfo`.
@@ -100,6 +104,8 @@ pub struct Film {
     pub title: Title,
     /// The name of its video: of the first part, and of the version that is named like the folder or comes first.
     pub video: Option<OsString>,
+    /// What the names of its parts have in common, after which Kodi names its NFO file. `None` if it is in one file.
+    pub common_name: Option<String>,
     /// Keys after which its poster may be named: of its videos, or of the picture itself in a flat folder.
     names: Vec<String>,
 }
@@ -245,11 +251,11 @@ impl Posters {
         let chosen = self.matches[image].as_ref().and_then(|found| self.chosen[found.film]);
         if let Some(chosen) = chosen {
             NoPoster::Second { behind: folder.images[chosen].name.clone() }
-        } else if naming::is_season_picture(stem) {
+        } else if series::is_season_picture(stem) {
             NoPoster::Season
         } else if let Some(kind) = naming::artwork(stem) {
             NoPoster::Artwork(kind)
-        } else if folder.context == FolderContext::Show || naming::is_episode(stem) {
+        } else if folder.context == FolderContext::Show || series::is_episode(stem) {
             NoPoster::Episode
         } else if naming::is_poster_word(stem) {
             NoPoster::Mixed
@@ -325,27 +331,32 @@ fn names_of(film: &Film, folder: &str, has_own_folder: bool) -> Vec<(String, By)
     list
 }
 
-/// The films of a folder, and whether the folder is that of one film alone.
+/// The films of a folder, and whether the folder is that of one film or series alone.
 fn films(folder: &Folder) -> (Vec<Film>, bool) {
-    let own_title = || naming::title(&folder.name.name.to_string_lossy());
-    let own = |kind, title| (vec![Film { kind, title, video: None, names: Vec::new() }], true);
     if folder.context == FolderContext::Show {
         return (Vec::new(), false);
     }
+    let name = folder.name.name.to_string_lossy();
+    let own = |kind: Kind| {
+        let title = naming::title(if kind == Kind::Show { series::without_season(&name) } else { &*name });
+        (vec![Film { kind, title, video: None, common_name: None, names: Vec::new() }], true)
+    };
     let videos: Vec<&Name> = folder.videos.iter().filter(|video| !naming::is_extra(video.stem())).collect();
-    let is_episodes =
-        !videos.is_empty() && folder.folders.is_empty() && videos.iter().all(|video| naming::is_episode(video.stem()));
-    if folder.has_show_nfo || is_episodes || folder.folders.iter().any(|name| naming::is_season_folder(&name.key)) {
-        return own(Kind::Show, own_title());
+    let episodes = episodes(folder, &videos);
+    if folder.has_show_nfo || folder.has_season || is_show(folder, &episodes) {
+        return own(Kind::Show);
     }
     if folder.has_disc {
-        return own(Kind::Film, own_title());
+        return own(Kind::Film);
     }
+    let title = naming::title(&name);
     if !videos.is_empty() {
+        let videos: Vec<_> = videos.iter().zip(&episodes).filter(|(_, show)| show.is_none()).collect();
+        let videos: Vec<&Name> = videos.into_iter().map(|(video, _)| *video).collect();
         let mut films = films_of_videos(&videos, &folder.name.key);
-        let title = own_title();
-        let has_own_folder = films.len() == 1
-            && (folder.folders.is_empty() || films[0].title.title.to_lowercase() == title.title.to_lowercase());
+        let is_named_so = |film: &Film| film.title.title.to_lowercase() == title.title.to_lowercase();
+        let has_own_folder =
+            films.len() == 1 && (!folder.has_folders_of_films || is_named_so(&films[0]) || naming::is_titled(&name));
         if has_own_folder && folder.is_named_after_content && (title.year.is_some() || films[0].title.year.is_none()) {
             films[0].title = title;
         }
@@ -354,15 +365,41 @@ fn films(folder: &Folder) -> (Vec<Film>, bool) {
     if folder.context == FolderContext::Film {
         return (Vec::new(), false);
     }
-    let title = own_title();
     let titled = titled_pictures(&folder.images, &title);
-    if titled.is_empty() && !folder.images.is_empty() && (folder.folders.is_empty() || title.year.is_some()) {
-        return own(Kind::Film, title);
+    if titled.is_empty() && !folder.images.is_empty() && (!folder.has_folders || title.year.is_some()) {
+        return own(Kind::Film);
     }
     (titled, false)
 }
 
-/// Puts parts and versions together. Episodes among films are left out.
+/// For each video the name of the series that it is an episode of, if it is one.
+///
+/// Where numbers alone make episodes, films with posters of their own and none for the whole folder are films.
+fn episodes(folder: &Folder, videos: &[&Name]) -> Vec<Option<String>> {
+    let stems: Vec<&str> = videos.iter().map(|video| video.stem()).collect();
+    let mut episodes = series::episodes(&stems, &folder.name.key);
+    let has_picture = |name: &str| folder.images.iter().any(|image| image.stem() == name);
+    if !POSTER_WORDS.iter().chain(&SHOW_POSTER_WORDS).any(|word| has_picture(word)) {
+        for (stem, show) in stems.iter().zip(&mut episodes).filter(|(stem, _)| !series::is_episode(stem)) {
+            if has_picture(stem) || POSTER_WORDS.iter().any(|word| has_picture(&format!("{stem}-{word}"))) {
+                *show = None;
+            }
+        }
+    }
+    episodes
+}
+
+/// Whether a folder is that of one series: its videos are episodes of one, or half of them are and have its name.
+fn is_show(folder: &Folder, episodes: &[Option<String>]) -> bool {
+    let shows: Vec<&String> = episodes.iter().flatten().collect();
+    let Some(first) = shows.first() else { return false };
+    let are_of_folder = shows.iter().all(|show| series::is_related(show, &folder.name.key));
+    let are_of_one = shows.iter().all(|show| series::is_related(show, first) || show == first);
+    let are_all = shows.len() == episodes.len() && !folder.has_folders_of_films;
+    (are_all && are_of_one) || (are_of_folder && 2 * shows.len() >= episodes.len())
+}
+
+/// Puts parts and versions together.
 fn films_of_videos(videos: &[&Name], folder: &str) -> Vec<Film> {
     let mut films: Vec<Film> = Vec::new();
     let parts = parts(videos);
@@ -371,10 +408,8 @@ fn films_of_videos(videos: &[&Name], folder: &str) -> Vec<Film> {
     for (video, part) in videos.iter().zip(&parts) {
         let names = vec![video.stem().to_string()];
         let Some(part) = part else {
-            if !naming::is_episode(video.stem()) {
-                let title = naming::title(&video.readable_stem());
-                films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), names });
-            }
+            let title = naming::title(&video.readable_stem());
+            films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), common_name: None, names });
             continue;
         };
         if let Some(&film) = begun.get(part) {
@@ -384,7 +419,8 @@ fn films_of_videos(videos: &[&Name], folder: &str) -> Vec<Film> {
         begun.insert(part, films.len());
         let base = naming::part(&video.readable_stem()).map(|part| part.base).unwrap_or_default();
         let title = naming::title(if base.is_empty() { folder } else { &base });
-        films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), names });
+        let common_name = Some(base).filter(|base| !base.is_empty());
+        films.push(Film { kind: Kind::Film, title, video: Some(video.name.clone()), common_name, names });
     }
     for (part, film) in begun {
         films[film].names.extend(Some(part.0.clone()).filter(|base| !base.is_empty()));
@@ -425,7 +461,7 @@ fn titled_pictures(images: &[Name], own: &Title) -> Vec<Film> {
         let is_known = films.last().is_some_and(|film| film.names[0] == image.stem());
         if naming::is_titled(&stem) && title != *own && !is_known {
             let names = vec![image.stem().to_string()];
-            films.push(Film { kind: Kind::Film, title, video: None, names });
+            films.push(Film { kind: Kind::Film, title, video: None, common_name: None, names });
         }
     }
     films

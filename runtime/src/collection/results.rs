@@ -246,14 +246,8 @@ pub fn nfo_changes(
     tagger: Tagger,
     tagged: &TaggedPoster,
 ) -> impl Iterator<Item = (PathBuf, Result<Change, NfoError>)> {
-    let ScannedPoster { path, title, kind, video, has_own_folder, .. } = tagged.poster;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let location = match (kind, video) {
-        (Kind::Show, _) => Some(NfoLocation::Show { folder }),
-        (Kind::Film, video) if *has_own_folder => Some(NfoLocation::OwnFolder { folder, video: video.as_deref() }),
-        (Kind::Film, Some(video)) => Some(NfoLocation::SharedFolder { video }),
-        (Kind::Film, None) => None,
-    };
+    let ScannedPoster { path, title, kind, video, common_name, has_own_folder, .. } = tagged.poster;
+    let location = NfoLocation::new(*kind, path, video.as_deref(), common_name.as_deref(), *has_own_folder);
     let new = nfo::NewNfo {
         root: if *kind == Kind::Show { nfo::Root::TvShow } else { nfo::Root::Movie },
         title: Some(title.title.clone()).filter(|title| !title.is_empty()),

@@ -4,6 +4,7 @@
 //! and the number of folders that are still to be visited. [`poster_selection`](super::poster_selection) chooses the
 //! posters of a folder, [`naming`] parses names.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -15,6 +16,7 @@ use globset::{GlobBuilder, GlobSet};
 use thiserror::Error;
 use walkdir::WalkDir;
 
+use super::naming::series::{self, SeasonName};
 use super::naming::{self, Title};
 use super::poster_selection::{By, Folder, FolderContext, Kind, Name, NoPoster, Posters, Reason};
 
@@ -45,14 +47,21 @@ impl Globs {
     pub fn new<T: AsRef<str>>(globs: &[T]) -> Result<Self, ScanError> {
         let mut set = GlobSet::builder();
         for glob in globs {
-            set.add(GlobBuilder::new(glob.as_ref()).literal_separator(true).build().map_err(ScanError::Glob)?);
+            let glob = naming::composed(glob.as_ref());
+            set.add(GlobBuilder::new(&glob).literal_separator(true).build().map_err(ScanError::Glob)?);
         }
         Ok(Self(set.build().map_err(ScanError::Glob)?))
     }
 
     fn is_match(&self, path: &Path) -> bool {
-        let mut folders = path.ancestors().filter(|path| !path.as_os_str().is_empty());
-        !self.0.is_empty() && folders.any(|path| self.0.is_match(path))
+        if self.0.is_empty() {
+            return false;
+        }
+        let path = path.to_str().map_or(Cow::Borrowed(path), |path| match naming::composed(path) {
+            Cow::Borrowed(path) => Cow::Borrowed(Path::new(path)),
+            Cow::Owned(path) => Cow::Owned(path.into()),
+        });
+        path.ancestors().filter(|path| !path.as_os_str().is_empty()).any(|path| self.0.is_match(path))
     }
 }
 
@@ -77,6 +86,8 @@ pub struct Poster {
     /// Path of the film's video file, beside which `<video>.nfo` would lie. `None` for series, for discs (`VIDEO_TS`,
     /// `BDMV`), and if the video is elsewhere.
     pub video: Option<PathBuf>,
+    /// What the names of the film's parts have in common, if it is in several files.
+    pub common_name: Option<String>,
     /// Whether the folder holds this film or series alone.
     pub has_own_folder: bool,
     /// Why the image was chosen.
@@ -160,8 +171,14 @@ pub enum ScanError {
 /// neither loops nor two paths to a folder repeat anything; of two links to a folder outside the collection the first
 /// is followed. Unreadable files and folders are errors among the items. Images are not opened.
 pub fn scan<'a>(root: &Path, options: &'a ScanOptions) -> Scan<'a> {
-    let mut scan =
-        Scan { root: root.to_path_buf(), options, waiting: Vec::new(), found: VecDeque::new(), trees: HashSet::new() };
+    let mut scan = Scan {
+        root: root.to_path_buf(),
+        options,
+        waiting: Vec::new(),
+        found: VecDeque::new(),
+        trees: HashSet::new(),
+        before_visit: Box::new(|_| {}),
+    };
     match fs::canonicalize(root).and_then(|real| Ok((fs::metadata(&real)?, real))) {
         Ok((metadata, real)) if metadata.is_dir() => {
             scan.trees.insert(real.clone());
@@ -172,6 +189,7 @@ pub fn scan<'a>(root: &Path, options: &'a ScanOptions) -> Scan<'a> {
             kind: Kind::Film,
             title: title_of_image(root, name_of(root.parent().unwrap_or(root), real.parent().unwrap_or(&real))),
             video: None,
+            common_name: None,
             has_own_folder: false,
             reason: Reason::unnamed(By::Library),
         }))),
@@ -181,7 +199,6 @@ pub fn scan<'a>(root: &Path, options: &'a ScanOptions) -> Scan<'a> {
 }
 
 /// Iterator over the items of a collection; made by [`scan`].
-#[derive(Debug)]
 pub struct Scan<'a> {
     root: PathBuf,
     options: &'a ScanOptions,
@@ -191,6 +208,14 @@ pub struct Scan<'a> {
     found: VecDeque<Result<Item, ScanError>>,
     /// Canonical paths of the root and of the folders that links led to. Everything below them is visited.
     trees: HashSet<PathBuf>,
+    before_visit: Box<dyn FnMut(&Path) + 'a>,
+}
+
+impl<'a> Scan<'a> {
+    /// Calls a function with the canonical path of each folder before it is listed.
+    pub fn before_each_folder(self, before_visit: impl FnMut(&Path) + 'a) -> Self {
+        Self { before_visit: Box::new(before_visit), ..self }
+    }
 }
 
 impl Iterator for Scan<'_> {
@@ -218,52 +243,80 @@ struct Visit {
 
 /// A folder in the folder that is being visited.
 struct Subfolder {
-    name: OsString,
-    real: PathBuf,
+    path: PathBuf,
+    name: Name,
+    is_link: bool,
+    role: Role,
+}
+
+/// What a folder in a folder is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The system's.
+    System,
+    /// A disc, or one of a film's parts.
+    Disc,
+    /// A season of the series.
+    Season,
+    /// Extras by its name, which may be that of a film or a shelf just as well.
+    Extras,
+    /// Extras.
+    PureExtras,
+    /// Anything else.
+    Other,
 }
 
 impl Scan<'_> {
     fn visit(&mut self, visit: Visit) {
+        (self.before_visit)(&visit.real);
         let (folder, subfolders) = self.list(&visit);
         let posters = Posters::of(&folder);
         for (index, image) in folder.images.iter().enumerate() {
             let path = visit.path.join(&image.name);
             let poster = if self.options.all_images {
-                let title = title_of_image(&path, &folder.name.name);
                 Some(Poster {
+                    title: title_of_image(&path, &folder.name.name),
                     path,
                     kind: Kind::Film,
-                    title,
                     video: None,
+                    common_name: None,
                     has_own_folder: false,
                     reason: Reason::unnamed(By::Image),
                 })
             } else if let Some((film, reason)) = posters.film(index) {
-                let video = film.video.as_ref().map(|video| visit.path.join(video));
-                let has_own_folder = posters.context() != FolderContext::Collection;
-                Some(Poster { path, kind: film.kind, title: film.title.clone(), video, has_own_folder, reason })
+                Some(Poster {
+                    path,
+                    kind: film.kind,
+                    title: film.title.clone(),
+                    video: film.video.as_ref().map(|video| visit.path.join(video)),
+                    common_name: film.common_name.clone(),
+                    has_own_folder: posters.context() != FolderContext::Collection,
+                    reason,
+                })
             } else {
                 self.pass_over(path, || PassedOverReason::NoPoster(posters.why_not(&folder, index)));
                 None
             };
             self.found.extend(poster.map(|poster| Ok(Item::Poster(poster))));
         }
-        self.waiting.extend(subfolders.into_iter().rev().map(|Subfolder { name, real }| Visit {
-            path: visit.path.join(name),
+        self.waiting.extend(subfolders.into_iter().rev().map(|(path, real)| Visit {
+            path,
             real,
             context: posters.context(),
         }));
     }
 
-    /// Lists a folder, and returns its subfolders that are to be visited.
-    fn list(&mut self, visit: &Visit) -> (Folder, Vec<Subfolder>) {
+    /// Lists a folder, and returns the paths and canonical paths of its subfolders that are to be visited.
+    fn list(&mut self, visit: &Visit) -> (Folder, Vec<(PathBuf, PathBuf)>) {
         let mut folder = Folder {
             name: Name::new(name_of(&visit.path, &visit.real).into()),
             is_named_after_content: visit.path != self.root,
             context: visit.context,
             images: Vec::new(),
             videos: Vec::new(),
-            folders: Vec::new(),
+            has_folders: false,
+            has_folders_of_films: false,
+            has_season: false,
             has_disc: false,
             has_show_nfo: false,
         };
@@ -287,60 +340,90 @@ impl Scan<'_> {
                 }
                 continue;
             }
-            let kind = match entry.path_is_symlink() {
+            let is_link = entry.path_is_symlink();
+            let kind = match is_link {
                 true => fs::metadata(entry.path()).map(|target| target.file_type()),
                 false => Ok(entry.file_type()),
             };
             match kind {
                 Err(source) => self.fail(entry.into_path(), source),
                 Ok(kind) if kind.is_dir() => {
-                    let is_link = entry.path_is_symlink();
-                    subfolders.extend(self.list_folder(entry.into_path(), name, is_link, visit, &mut folder));
+                    let path = entry.into_path();
+                    let role = self.role(&path, &name.key, &folder);
+                    subfolders.push(Subfolder { path, name, is_link, role });
                 }
                 Ok(kind) if kind.is_file() => self.list_file(entry.into_path(), name, &mut folder),
                 // Pipes and devices are no pictures, and to open one might wait for ever.
                 Ok(_) => {}
             }
         }
-        (folder, subfolders)
+        let to_visit = self.list_folders(visit, &mut folder, subfolders);
+        (folder, to_visit)
     }
 
-    /// Notes what a folder tells of the one that it lies in, and returns it if it is to be visited.
-    fn list_folder(
+    /// What a folder in `parent` is for, by its name and, where that is not enough, by what is in it.
+    fn role(&self, path: &Path, key: &str, parent: &Folder) -> Role {
+        let is_root = !parent.is_named_after_content;
+        if naming::is_system_folder(key) {
+            Role::System
+        } else if self.options.all_images {
+            Role::Other
+        } else if naming::is_disc(key) || (naming::is_part_folder(key) && is_part_of_film(path, key, is_root)) {
+            Role::Disc
+        } else if naming::is_pure_extras_folder(key) {
+            Role::PureExtras
+        } else {
+            match series::season_folder(key, &parent.name.key) {
+                Some(SeasonName::Certain) => Role::Season,
+                Some(SeasonName::Possible) if has_episodes(path, &parent.name.key) => Role::Season,
+                _ if naming::is_extras_folder(key) => Role::Extras,
+                _ => Role::Other,
+            }
+        }
+    }
+
+    /// Notes what the folders in a folder tell of it, and returns those that are to be visited.
+    fn list_folders(
         &mut self,
-        path: PathBuf,
-        name: Name,
-        is_link: bool,
         visit: &Visit,
         folder: &mut Folder,
-    ) -> Option<Subfolder> {
-        let is_root = visit.path == self.root;
-        let is_disc = !self.options.all_images && (naming::is_disc(&name.key) || is_part_of_film(&path, &name.key));
-        // In the library itself `Shorts` and `Other` hold films like others; so does Jellyfin see it.
-        let is_extras = !self.options.all_images && !is_root && naming::is_extras_folder(&name.key);
-        folder.has_disc |= is_disc;
-        let reason = if naming::is_system_folder(&name.key) {
-            PassedOverReason::System
-        } else if is_disc || is_extras {
-            PassedOverReason::Extras
-        } else if self.options.exclude.is_match(self.relative(&path)) {
-            PassedOverReason::NotAskedFor
-        } else {
-            match if is_link { fs::canonicalize(&path) } else { Ok(visit.real.join(&name.name)) } {
-                Ok(real) if self.is_new(&real, is_link) => {
-                    let subfolder = Subfolder { name: name.name.clone(), real };
-                    folder.folders.push(name);
-                    return Some(subfolder);
-                }
-                Ok(_) => PassedOverReason::Elsewhere,
-                Err(cause) => {
-                    self.fail(path, cause);
-                    return None;
-                }
+        mut subfolders: Vec<Subfolder>,
+    ) -> Vec<(PathBuf, PathBuf)> {
+        folder.has_disc |= subfolders.iter().any(|subfolder| subfolder.role == Role::Disc);
+        folder.has_season = are_seasons(&subfolders);
+        let are_shelves = are_shelves(folder, &subfolders);
+        for subfolder in &mut subfolders {
+            match subfolder.role {
+                Role::Season if !folder.has_season => subfolder.role = Role::Other,
+                Role::Extras if are_shelves => subfolder.role = Role::Other,
+                _ => {}
             }
-        };
-        self.pass_over(path, || reason);
-        None
+        }
+        let mut to_visit = Vec::new();
+        for Subfolder { path, name, is_link, role } in subfolders {
+            let reason = match role {
+                Role::System => PassedOverReason::System,
+                Role::Disc | Role::Extras | Role::PureExtras => PassedOverReason::Extras,
+                _ if self.options.exclude.is_match(self.relative(&path)) => PassedOverReason::NotAskedFor,
+                _ => match if is_link { fs::canonicalize(&path) } else { Ok(visit.real.join(&name.name)) } {
+                    Ok(real) if self.is_new(&real, is_link) => {
+                        folder.has_folders |= role == Role::Other;
+                        folder.has_folders_of_films |= role == Role::Other
+                            && !folder.videos.is_empty()
+                            && (naming::is_titled(&name.name.to_string_lossy()) || has_films(&path, 2));
+                        to_visit.push((path, real));
+                        continue;
+                    }
+                    Ok(_) => PassedOverReason::Elsewhere,
+                    Err(cause) => {
+                        self.fail(path, cause);
+                        continue;
+                    }
+                },
+            };
+            self.pass_over(path, || reason);
+        }
+        to_visit
     }
 
     fn list_file(&mut self, path: PathBuf, name: Name, folder: &mut Folder) {
@@ -390,11 +473,79 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a folder holds a disc that is one of a film's parts.
-fn is_part_of_film(path: &Path, key: &str) -> bool {
-    let has_disc =
-        |entries: fs::ReadDir| entries.flatten().any(|entry| naming::is_disc(&naming::key(&entry.file_name())));
-    naming::is_part_folder(key) && fs::read_dir(path).is_ok_and(has_disc)
+/// Whether those of the folders that are called like seasons are some. Among more folders of films they are films.
+fn are_seasons(subfolders: &[Subfolder]) -> bool {
+    let of_role = |role: Role| subfolders.iter().filter(move |subfolder| subfolder.role == role);
+    let seasons = of_role(Role::Season).count();
+    let films = of_role(Role::Other).filter(|subfolder| has_films(&subfolder.path, 1));
+    seasons > 0 && films.take(seasons + 1).count() <= seasons
+}
+
+/// Whether folders that are called `Shorts` or `Extras` are shelves and films: where nothing tells of a film or series
+/// that they might come with. So does Jellyfin see it in the library itself.
+fn are_shelves(folder: &Folder, subfolders: &[Subfolder]) -> bool {
+    let is_of_one = folder.has_disc || folder.has_season || folder.has_show_nfo;
+    let is_shelf = match (folder.is_named_after_content, folder.videos.is_empty()) {
+        (false, true) => true,
+        // The library may be one film's folder.
+        (false, false) => {
+            let films = folder.videos.iter().filter(|video| !series::is_episode(video.stem())).count();
+            films > 1 || subfolders.iter().any(|subfolder| subfolder.role == Role::Other)
+        }
+        (true, true) => {
+            let is_titled = naming::title(&folder.name.name.to_string_lossy()).year.is_some();
+            let is_alone = subfolders.iter().all(|subfolder| subfolder.role != Role::Other);
+            !is_titled && (folder.images.is_empty() || !is_alone)
+        }
+        (true, false) => false,
+    };
+    folder.context == FolderContext::Collection && !is_of_one && is_shelf
+}
+
+/// The keys of the names in a folder that are not hidden; none if it cannot be read, which its visit reports.
+fn keys_in(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut keys: Vec<_> = entries.map(|entry| naming::key(&entry.file_name())).collect();
+    keys.retain(|key| !naming::is_hidden(key));
+    keys.sort();
+    keys
+}
+
+/// The names, without extension, of the videos among `keys` that are no trailers and the like.
+fn videos_among(keys: &[String]) -> Vec<&str> {
+    let videos = keys.iter().filter(|key| naming::is_video(key)).map(|key| naming::split(key).0);
+    videos.filter(|stem| !naming::is_extra(stem)).collect()
+}
+
+/// Whether a folder that is called `CD1` or the like holds one of a film's parts: a disc, or one video. A hard disk
+/// with the number 1 in the library itself may hold one film, too.
+fn is_part_of_film(path: &Path, key: &str, is_in_root: bool) -> bool {
+    let keys = keys_in(path);
+    let is_no_disk = !is_in_root || key.starts_with("cd") || key.starts_with("dvd");
+    let videos = videos_among(&keys);
+    keys.iter().any(|key| naming::is_disc(key))
+        || (is_no_disk && videos.len() == 1 && !videos.iter().any(|stem| series::is_episode(stem)))
+}
+
+/// Whether a folder holds episodes of the series that the folder above it, `parent`, is called after.
+fn has_episodes(path: &Path, parent: &str) -> bool {
+    let keys = keys_in(path);
+    let shows = series::episodes(&videos_among(&keys), parent);
+    shows.iter().flatten().any(|show| show.is_empty() || series::is_related(show, parent))
+}
+
+/// Whether a folder, or one in it at most `depth` levels below, holds films or episodes.
+fn has_films(path: &Path, depth: usize) -> bool {
+    let keys = keys_in(path);
+    if !videos_among(&keys).is_empty() || keys.iter().any(|key| naming::is_disc(key)) {
+        return true;
+    }
+    let is_visited = |key: &str| !naming::is_system_folder(key) && !naming::is_extras_folder(key);
+    let folders = fs::read_dir(path).into_iter().flatten().flatten().filter(|entry| {
+        let key = naming::key(&entry.file_name());
+        !naming::is_hidden(&key) && is_visited(&key) && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    depth > 0 && folders.into_iter().any(|entry| has_films(&entry.path(), depth - 1))
 }
 
 /// A folder's name; that of its real path if it is named by dots.

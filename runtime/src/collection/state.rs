@@ -34,11 +34,12 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS known_hash ON known (hash);
     CREATE TEMP TABLE scan (
         ordinal INTEGER PRIMARY KEY, path BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-        kind INTEGER NOT NULL, title TEXT NOT NULL, year INTEGER, video BLOB, has_own_folder INTEGER NOT NULL
+        kind INTEGER NOT NULL, title TEXT NOT NULL, year INTEGER, video BLOB, common_name TEXT,
+        has_own_folder INTEGER NOT NULL
     ) STRICT;";
 
 const SCAN_COLUMNS: &str = "scan.ordinal, scan.path, scan.size, scan.mtime, scan.kind, scan.title, scan.year, \
-                            scan.video, scan.has_own_folder";
+                            scan.video, scan.common_name, scan.has_own_folder";
 
 /// Joins the cached results of model `?1` to the posters of the scan that have not changed since.
 const IS_CURRENT: &str = "known.path = scan.path AND known.size = scan.size AND known.mtime = scan.mtime \
@@ -61,6 +62,8 @@ pub struct ScannedPoster {
     pub title: Title,
     /// Path of the film's video file, if there is one.
     pub video: Option<PathBuf>,
+    /// What the names of the film's parts have in common, if it is in several files.
+    pub common_name: Option<String>,
     /// Whether the folder holds this film or series alone.
     pub has_own_folder: bool,
 }
@@ -174,14 +177,25 @@ impl State {
             // rolled back when it is dropped without a commit.
             let savepoint = sqlite.savepoint()?;
             let mut insert =
-                savepoint.prepare_cached("INSERT INTO scan VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+                savepoint.prepare_cached("INSERT INTO scan VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
             for poster in posters {
-                let ScannedPoster { ordinal, size, mtime, title, has_own_folder, .. } = poster;
+                let ScannedPoster { ordinal, size, mtime, title, common_name, has_own_folder, .. } = poster;
                 let video = poster.video.as_deref().map(path_bytes);
                 let is_show = poster.kind == Kind::Show;
                 let path = path_bytes(&poster.path);
                 let (title, year) = (&title.title, title.year);
-                insert.execute(params![ordinal, path, size, mtime, is_show, title, year, video, has_own_folder])?;
+                insert.execute(params![
+                    ordinal,
+                    path,
+                    size,
+                    mtime,
+                    is_show,
+                    title,
+                    year,
+                    video,
+                    common_name,
+                    has_own_folder
+                ])?;
             }
             drop(insert);
             savepoint.commit()
@@ -297,7 +311,7 @@ impl State {
         );
         self.with(|sqlite| {
             let mut query = sqlite.prepare_cached(&query)?;
-            let known = |row: &Row| Ok(Known { poster: scanned_poster(row)?, outcome: cached_outcome(row, 9)? });
+            let known = |row: &Row| Ok(Known { poster: scanned_poster(row)?, outcome: cached_outcome(row, 10)? });
             query.query_map(params![model, after, limit], known)?.collect()
         })
     }
@@ -319,7 +333,8 @@ fn scanned_poster(row: &Row) -> rusqlite::Result<ScannedPoster> {
         kind: if row.get(4)? { Kind::Show } else { Kind::Film },
         title: Title { title: row.get(5)?, year: row.get(6)? },
         video: row.get::<_, Option<Vec<u8>>>(7)?.map(path_from),
-        has_own_folder: row.get(8)?,
+        common_name: row.get(8)?,
+        has_own_folder: row.get(9)?,
     })
 }
 
@@ -369,6 +384,7 @@ mod tests {
             kind: if ordinal == 2 { Kind::Show } else { Kind::Film },
             title: Title { title: name.to_uppercase(), year: (ordinal == 1).then_some(1999) },
             video: (ordinal == 1).then(|| "a.mkv".into()),
+            common_name: (ordinal == 1).then(|| "a".into()),
             has_own_folder: ordinal == 1,
         }
     }

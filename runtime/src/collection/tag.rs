@@ -88,6 +88,7 @@ pub fn record_scan(
                     kind: poster.kind,
                     title: poster.title,
                     video: poster.video,
+                    common_name: poster.common_name,
                     has_own_folder: poster.has_own_folder,
                 });
             }
@@ -245,6 +246,7 @@ mod tests {
             kind: Kind::Film,
             title: Title { title: name.into(), year: None },
             video: None,
+            common_name: None,
             has_own_folder: true,
         };
         fs::copy(fixtures::path("posters/space-baseline.jpg"), folder.path().join("there.jpg")).unwrap();

@@ -1,9 +1,12 @@
 //! Watching a collection: file system notifications, and a debouncer for files that are still being written.
 //!
 //! Notifications only say that the next pass is due, not which files changed: a pass over a collection whose posters
-//! are all cached takes a fraction of a second.
+//! are all cached takes a fraction of a second. On Linux each folder is watched before a pass lists it, so that nothing
+//! is missed, and folders, links and mounts that come later are watched from the next pass on.
 
-use std::collections::HashMap;
+mod mounts;
+
+use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +18,7 @@ use thiserror::Error;
 
 use super::naming;
 use super::state::{State, StateError};
+use mounts::Mounts;
 
 /// Time without a notification after which the next pass is due.
 const QUIET_PERIOD: Duration = Duration::from_secs(1);
@@ -22,21 +26,13 @@ const QUIET_PERIOD: Duration = Duration::from_secs(1);
 /// Time after the first notification when a pass is due at the latest, however many notifications follow.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// Magic numbers (`linux/magic.h`) of file systems that other machines write to without a notification here: NFS, CIFS,
-/// SMB, FUSE (rclone, sshfs, virtiofs; local ones cannot be told apart), 9p, Ceph, AFS.
-#[cfg(target_os = "linux")]
-const REMOTE: [u32; 8] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x6573_5546, 0x0102_1997, 0x00c3_6400, 0x5346_414f];
+/// Whether each folder is watched by itself. Other systems watch whole trees, and one folder more is expensive there.
+const IS_PER_FOLDER: bool = cfg!(target_os = "linux");
 
 /// Why the operating system cannot report changes of a collection.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The folder lies on a network file system or FUSE.
-    #[error("{}: lies on a network or is FUSE, where the system does not tell of every change", path.display())]
-    Remote {
-        /// Folder of the collection.
-        path: PathBuf,
-    },
     /// The folder has more subfolders than the inotify limit.
     #[error(
         "{}: has more folders than the system lets one watch (raise fs.inotify.max_user_watches)",
@@ -56,41 +52,155 @@ pub enum WatchError {
     },
 }
 
-/// Sends a message to `wake` whenever something below the folder may have changed, until the returned watcher is
-/// dropped. Hidden files are ignored: programs, this one included, write their state and temporary files to them.
-///
-/// # Errors
-/// See [`WatchError`].
-pub fn watch(folder: &Path, wake: SyncSender<()>) -> Result<RecommendedWatcher, WatchError> {
-    let path = folder.to_path_buf();
-    #[cfg(target_os = "linux")]
-    if rustix::fs::statfs(folder).is_ok_and(|system| REMOTE.contains(&(system.f_type as u32))) {
-        return Err(WatchError::Remote { path });
+impl WatchError {
+    fn new(path: &Path, cause: notify::Error) -> Self {
+        let path = path.to_path_buf();
+        match cause.kind {
+            notify::ErrorKind::MaxFilesWatch => Self::TooMany { path },
+            _ => Self::System { path, cause },
+        }
     }
-    let begin = || {
-        // The collection itself may lie below a hidden folder, so that only names below its root count.
-        let root = folder.canonicalize().map_err(notify::Error::io)?;
-        let below = root.clone();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| is_change(&event, &below)) {
-                // If the channel is full, a pass is due already.
-                let _ = wake.try_send(());
-            }
-        })?;
-        watcher.watch(&root, RecursiveMode::Recursive)?;
-        Ok(watcher)
-    };
-    begin().map_err(|cause: notify::Error| match cause.kind {
-        notify::ErrorKind::MaxFilesWatch => WatchError::TooMany { path },
-        _ => WatchError::System { path, cause },
-    })
 }
 
-/// Whether an event may concern a poster. An event without a path says that events were lost.
-fn is_change(event: &Event, root: &Path) -> bool {
-    let is_hidden = |path: &PathBuf| {
-        let below = path.strip_prefix(root).unwrap_or(path);
-        below.components().any(|part| naming::is_hidden(&naming::key(part.as_os_str())))
+/// Wakes whoever waits when something in a watched folder may have changed or a mount has come or gone, until it is
+/// dropped.
+pub struct LibraryWatcher {
+    watcher: RecommendedWatcher,
+    root: PathBuf,
+    mounts: Mounts,
+    /// The parts of the collection where the system does not tell of every change: the folder and its file system.
+    polled: BTreeMap<PathBuf, String>,
+    /// Folders that are watched with all that is in them; only used where folders are not watched by themselves.
+    trees: Vec<PathBuf>,
+    failure: Option<WatchError>,
+    #[cfg(target_os = "linux")]
+    _mount_alarm: Option<rustix::fd::OwnedFd>,
+}
+
+impl LibraryWatcher {
+    /// Watches the folder of a collection and sends messages to `wake`. Hidden files are ignored: programs, this one
+    /// included, write their state and temporary files to them.
+    ///
+    /// # Errors
+    /// See [`WatchError`].
+    pub fn new(folder: &Path, wake: SyncSender<()>) -> Result<Self, WatchError> {
+        let begin = || -> notify::Result<Self> {
+            let root = folder.canonicalize().map_err(notify::Error::io)?;
+            #[cfg(target_os = "linux")]
+            let _mount_alarm = mount_alarm(wake.clone());
+            let tree = root.clone();
+            let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+                if event.map_or(true, |event| is_change(&event, (!IS_PER_FOLDER).then_some(&tree))) {
+                    // If the channel is full, a pass is due already.
+                    let _ = wake.try_send(());
+                }
+            })?;
+            let mut this = Self {
+                watcher,
+                root: root.clone(),
+                mounts: Mounts::default(),
+                polled: BTreeMap::new(),
+                trees: Vec::new(),
+                failure: None,
+                #[cfg(target_os = "linux")]
+                _mount_alarm,
+            };
+            this.begin_pass();
+            this.try_add(&root)?;
+            Ok(this)
+        };
+        begin().map_err(|cause| WatchError::new(folder, cause))
+    }
+
+    /// Asks the system for its mounts again; to be called before each pass.
+    pub fn begin_pass(&mut self) {
+        self.mounts = Mounts::read();
+        self.polled.clear();
+        let is_seen = |point: &Path| {
+            let below = point.strip_prefix(&self.root).unwrap_or(point);
+            below.iter().map(naming::key).all(|key| !naming::is_hidden(&key) && !naming::is_system_folder(&key))
+        };
+        let below = self.mounts.below(&self.root).filter(|mount| is_seen(&mount.point));
+        let points: Vec<PathBuf> = below.map(|mount| mount.point.clone()).collect();
+        [self.root.clone()].into_iter().chain(points).for_each(|folder| self.note_mount(&folder));
+    }
+
+    /// Watches a folder, whose path is canonical; to be called before the folder is listed. What cannot be watched
+    /// because there are too many folders is told by [`failure`](Self::failure).
+    pub fn add(&mut self, folder: &Path) {
+        self.note_mount(folder);
+        match self.try_add(folder) {
+            Err(cause) if matches!(cause.kind, notify::ErrorKind::MaxFilesWatch) => {
+                self.failure.get_or_insert(WatchError::TooMany { path: self.root.clone() });
+            }
+            // Another folder that cannot be watched cannot be read either, or is gone.
+            _ => {}
+        }
+    }
+
+    /// The parts of the collection where the system does not tell of every change: the folder, and the type of its
+    /// file system. They must be looked at from time to time.
+    pub fn polled(&self) -> &BTreeMap<PathBuf, String> {
+        &self.polled
+    }
+
+    /// Why not all folders are watched, if so. The collection must be looked at from time to time then.
+    pub fn failure(&self) -> Option<&WatchError> {
+        self.failure.as_ref()
+    }
+
+    fn note_mount(&mut self, folder: &Path) {
+        if let Some(mount) = self.mounts.of(folder).filter(|mount| !mount.is_local()) {
+            // A mount above the collection concerns all of it, one above the target of a link only that.
+            let part = if self.root.starts_with(&mount.point) { &self.root } else { &mount.point };
+            self.polled.entry(part.clone()).or_insert_with(|| mount.fs_type.clone());
+        }
+    }
+
+    /// Watches a folder anew even if it is watched: another one may have taken its place.
+    fn try_add(&mut self, folder: &Path) -> notify::Result<()> {
+        if IS_PER_FOLDER {
+            return self.watcher.watch(folder, RecursiveMode::NonRecursive);
+        }
+        if !self.trees.iter().any(|tree| folder.starts_with(tree)) {
+            self.watcher.watch(folder, RecursiveMode::Recursive)?;
+            self.trees.push(folder.to_path_buf());
+        }
+        Ok(())
+    }
+}
+
+/// Sends a message whenever a mount comes or goes, until the returned end of a pipe is closed.
+#[cfg(target_os = "linux")]
+fn mount_alarm(wake: SyncSender<()>) -> Option<rustix::fd::OwnedFd> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).ok()?;
+    let mounts = std::fs::File::open("/proc/self/mountinfo").ok()?;
+    std::thread::spawn(move || {
+        loop {
+            // proc_pid_mounts(5): a change of the mounts is an urgent event of the file.
+            let mut events = [PollFd::new(&mounts, PollFlags::PRI), PollFd::new(&stopped, PollFlags::IN)];
+            match poll(&mut events, None) {
+                Ok(_) if events[1].revents().is_empty() => {
+                    let _ = wake.try_send(());
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                _ => return,
+            }
+        }
+    });
+    Some(stop)
+}
+
+/// Whether an event may concern a poster. An event without a path says that events were lost. Where only a whole `tree`
+/// can be watched, there are events of its hidden folders, too.
+fn is_change(event: &Event, tree: Option<&PathBuf>) -> bool {
+    let is_hidden = |path: &PathBuf| match tree {
+        // The collection itself may lie below a hidden folder, so that only names below its root count.
+        Some(tree) => path.strip_prefix(tree).unwrap_or(path).iter().any(|part| naming::is_hidden(&naming::key(part))),
+        None => path.file_name().is_some_and(|name| naming::is_hidden(&naming::key(name))),
     };
     !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || !event.paths.iter().all(is_hidden))
 }
@@ -185,10 +295,13 @@ mod tests {
             Case { kind: rename, paths: &["A (1999)/.1", "A (1999)/.2"], is_change: false },
             Case { kind: EventKind::Other, paths: &[], is_change: true },
         ];
-        let library = Path::new("/home/me/.films");
+        let library = PathBuf::from("/home/me/.films");
         for Case { kind, paths, is_change: expected } in cases {
             let event = paths.iter().fold(Event::new(kind), |event, path| event.add_path(library.join(path)));
-            assert_eq!(is_change(&event, library), expected, "{event:?}");
+            assert_eq!(is_change(&event, Some(&library)), expected, "{event:?}");
+            // Hidden folders are not watched, but where a link leads to one.
+            let in_hidden = paths.iter().any(|path| path.contains("/poster.jpg") && path.starts_with('.'));
+            assert_eq!(is_change(&event, None), expected || in_hidden, "{event:?}");
         }
     }
 
@@ -204,6 +317,7 @@ mod tests {
             kind: Kind::Film,
             title: Title { title: path.into(), year: None },
             video: None,
+            common_name: None,
             has_own_folder: true,
         };
         let folder = tempfile::tempdir().unwrap();

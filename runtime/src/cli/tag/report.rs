@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use cli_support::{complain, notice};
 use indicatif::HumanDuration;
 use runtime::atomic_file::{self, AtomicFile};
+use runtime::collection::naming;
 use runtime::collection::nfo::Change;
 use runtime::collection::results::{self, NfoAction, Output, Sidecar, TaggedPoster, Tagger};
 use runtime::collection::state::{Known, State};
@@ -46,6 +47,8 @@ pub struct Report<'a> {
     written: usize,
     /// Folder whose stale temporary files were removed last.
     cleaned: Option<PathBuf>,
+    /// The folder of the last poster, and the keys of the files that belong to one of its posters.
+    claimed: (PathBuf, HashSet<String>),
     /// Number of posters of each genre, `[G]`.
     support: Vec<usize>,
 }
@@ -66,6 +69,7 @@ impl<'a> Report<'a> {
             failed: 0,
             written: 0,
             cleaned: None,
+            claimed: (PathBuf::new(), HashSet::new()),
             support: Vec::new(),
         }
     }
@@ -82,6 +86,23 @@ impl<'a> Report<'a> {
         if self.is_new(message) {
             complain(message);
         }
+    }
+
+    /// Prints what is passed over, if it is new. It is no failure.
+    fn note(&mut self, message: &str) {
+        if self.is_new(message) && !self.args.quiet {
+            anstream::eprintln!("note: {message}");
+        }
+    }
+
+    /// Whether a file beside a poster belongs to no other poster of the same folder: `a.jpg` and `a.png` cannot both
+    /// have `a.txt`. Posters come folder by folder.
+    fn claim(&mut self, poster: &Path, path: &Path) -> bool {
+        let folder = poster.parent().unwrap_or(Path::new(""));
+        if self.claimed.0 != folder {
+            self.claimed = (folder.to_path_buf(), HashSet::new());
+        }
+        self.claimed.1.insert(naming::key(path.as_os_str()))
     }
 
     /// Prints a step of a dry run.
@@ -160,7 +181,14 @@ impl<'a> Report<'a> {
     fn write_beside(&mut self, tagger: Tagger, tagged: &TaggedPoster) -> Result<()> {
         let Args { sidecar, nfo, nfo_existing, replace, nfo_undo, quiet, .. } = self.args;
         if let Some(sidecar) = sidecar.map(Sidecar::from) {
-            let (path, text) = sidecar.render(tagger, tagged);
+            let (mut path, text) = sidecar.render(tagger, tagged);
+            let poster = &tagged.poster.path;
+            while !self.claim(poster, &path) {
+                // The second of two pictures of one name has its own extension in the sidecar's name, too.
+                let extension = path.extension().unwrap_or_default().to_owned();
+                let own = if path.file_stem() == poster.file_stem() { poster.clone() } else { path.clone() };
+                path = own.with_added_extension(extension);
+            }
             let is_own = |path: &Path| {
                 path.is_file() && std::fs::read(path).is_ok_and(|bytes| sidecar.may_overwrite(tagger, &bytes))
             };
@@ -182,7 +210,9 @@ impl<'a> Report<'a> {
         let changes = action.into_iter().flat_map(|action| results::nfo_changes(action, tagger, tagged));
         for (path, change) in changes.filter(|(path, _)| !nfo_existing || path.exists()) {
             match change {
+                _ if !self.claim(&tagged.poster.path, &path) => {}
                 Ok(change) => self.change(&path, &change),
+                Err(error) if error.is_passed_over() => self.note(&error.to_string()),
                 Err(error) => self.fail(&error.to_string()),
             }
         }

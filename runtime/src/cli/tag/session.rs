@@ -20,7 +20,7 @@ use runtime::collection::results::Tagger;
 use runtime::collection::scan::{Globs, Item, ScanOptions, scan};
 use runtime::collection::state::State;
 use runtime::collection::tag::{self, TagOptions};
-use runtime::collection::watch::Debouncer;
+use runtime::collection::watch::{Debouncer, LibraryWatcher};
 use runtime::{Model, OperatingPoint};
 
 /// Default name of the state file, in the collection's folder.
@@ -87,11 +87,15 @@ impl<'a> Session<'a> {
 
     /// Classifies new and changed posters and writes the results. Returns `None`, and writes no results, if it was
     /// interrupted. With a `debouncer`, posters that may still be being written are deferred to a later pass, and
-    /// messages of the previous pass are not printed again.
+    /// messages of the previous pass are not printed again. The `watcher` gets to know each folder.
     ///
     /// # Errors
     /// If the collection, the state file or a result file cannot be used.
-    pub fn pass(&mut self, debouncer: Option<&mut Debouncer>) -> Result<Option<Report<'a>>> {
+    pub fn pass(
+        &mut self,
+        debouncer: Option<&mut Debouncer>,
+        mut watcher: Option<&mut LibraryWatcher>,
+    ) -> Result<Option<Report<'a>>> {
         readable(&self.args.library)?;
         let is_first = self.messages.is_none();
         let mut report = Report::new(self.args, debouncer.is_some(), mem::take(&mut self.messages));
@@ -100,7 +104,10 @@ impl<'a> Session<'a> {
                 self.args.say(item);
             }
         };
-        let items = scan(&self.args.library, &self.scan).take_while(|_| !self.interrupted.load(Ordering::Relaxed));
+        watcher.iter_mut().for_each(|watcher| watcher.begin_pass());
+        let items = scan(&self.args.library, &self.scan)
+            .before_each_folder(|folder| watcher.iter_mut().for_each(|watcher| watcher.add(folder)))
+            .take_while(|_| !self.interrupted.load(Ordering::Relaxed));
         tag::record_scan(items, &self.state, explain, |error| report.fail(&error.to_string()))?;
         let model = self.model.fingerprint();
         report.has_deferred = debouncer.map_or(Ok(false), |debouncer| debouncer.defer_unsettled(&self.state, model))?;

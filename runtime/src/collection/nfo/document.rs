@@ -83,6 +83,15 @@ impl Encoding {
     }
 }
 
+/// Whether a file begins like XML, in whatever encoding: with `<` and a letter, `?` or `!`.
+pub fn is_xml(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    // UTF-16 has a zero byte beside each ASCII character.
+    let mut signs = bytes.iter().filter(|byte| !matches!(byte, 0 | 0xFE | 0xFF) && !byte.is_ascii_whitespace());
+    signs.next() == Some(&b'<')
+        && signs.next().is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'?' | b'!' | b'_'))
+}
+
 /// The encoding that the XML declaration names, in small letters, or an empty text.
 fn declared_encoding(text: &str) -> String {
     match Reader::from_str(text).read_event() {

@@ -173,7 +173,57 @@ const CASES: &[Case] = &[
     Case {
         what: "in the library itself, names of extras are those of films (Jellyfin)",
         paths: &["Other/A (2001)/poster.jpg", "Shorts/poster.jpg", "Films/Shorts/B (2002)/poster.jpg"],
-        posters: &[("Other/A (2001)/poster.jpg", "A", 2001), ("Shorts/poster.jpg", "Shorts", 0)],
+        posters: &[
+            ("Films/Shorts/B (2002)/poster.jpg", "B", 2002),
+            ("Other/A (2001)/poster.jpg", "A", 2001),
+            ("Shorts/poster.jpg", "Shorts", 0),
+        ],
+    },
+    Case {
+        what: "a library that is one film's folder has extras",
+        paths: &["a.2001.mkv", "poster.jpg", "Extras/poster.jpg", "Subs/x.srt", "a.2001.trickplay/320 - 10x10/0.jpg"],
+        posters: &[("poster.jpg", "a", 2001)],
+    },
+    Case {
+        what: "a folder beside a film that holds no film",
+        paths: &[
+            "A (2001)/a.hill.1080p.mkv",
+            "A (2001)/a.hill.1080p.trickplay/320 - 10x10/0.jpg",
+            "A (2001)/poster.jpg",
+            "B (2002)/b.b.mkv",
+            "B (2002)/Covers/front.jpg",
+            "B (2002)/Proof/poster.jpg",
+            "B (2002)/Whatever/deep/cover.jpg",
+            "B (2002)/poster.jpg",
+            "C/hill.2003.mkv",
+            "C/Sample/hill-sample.mkv",
+            "C/Screens/poster.jpg",
+            "C/poster.jpg",
+            "D (2004)/d.d.mkv",
+            "D (2004)/Making Of/x.mkv",
+            "D (2004)/Making Of/poster.jpg",
+            "D (2004)/Weekend/holiday.mkv",
+            "D (2004)/poster.jpg",
+        ],
+        posters: &[
+            ("A (2001)/poster.jpg", "A", 2001),
+            ("B (2002)/poster.jpg", "B", 2002),
+            ("C/poster.jpg", "hill", 2003),
+            ("D (2004)/poster.jpg", "D", 2004),
+        ],
+    },
+    Case {
+        what: "the folders of a film's parts (Kodi)",
+        paths: &[
+            "A (2001)/CD1/a.avi",
+            "A (2001)/CD2/a.avi",
+            "A (2001)/folder.jpg",
+            "B (2002)/DVD 1/b.avi",
+            "B (2002)/DVD 2/b.avi",
+            "B (2002)/DVD 2/poster.jpg",
+            "B (2002)/poster.jpg",
+        ],
+        posters: &[("A (2001)/folder.jpg", "A", 2001), ("B (2002)/poster.jpg", "B", 2002)],
     },
     Case {
         what: "discs belong to the folder above",
@@ -342,7 +392,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a folder that is called like artwork or a picture",
         paths: &["a/Logo/logo.png", "a/b.mkv", "a/poster.jpg/poster.jpg", "c/fanart.jpg", "d/d (2001)/poster.jpg/"],
-        posters: &[("a/poster.jpg/poster.jpg", "poster jpg", 0)],
+        posters: &[],
     },
     Case {
         what: "pictures alone, music and photographs are no films",
@@ -365,6 +415,112 @@ const CASES: &[Case] = &[
             "Show (2010)/season01-poster.jpg",
         ],
         posters: &[("Show (2010)/poster.jpg", "Show", 2010)],
+    },
+    Case {
+        what: "folders of seasons as people call them",
+        paths: &[
+            "A/Season 01 - The Beginning/A S01E01.mkv",
+            "A/Season 01 - The Beginning/poster.jpg",
+            "A/poster.jpg",
+            "B (2010)/B.S01.1080p.WEB-GRP/B.S01E01.mkv",
+            "B (2010)/B.S01.1080p.WEB-GRP/poster.jpg",
+            "B (2010)/poster.jpg",
+            "C/1/1.mkv",
+            "C/1/2.mkv",
+            "C/1/poster.jpg",
+            "C/2/1.mkv",
+            "C/2/2.mkv",
+            "C/poster.jpg",
+            "D/Specials/D S00E01.mkv",
+            "D/Specials/poster.jpg",
+            "D/poster.jpg",
+            "E/Saison 1/x.mkv",
+            "E/Saison 1/poster.jpg",
+            "E/poster.jpg",
+            "F/シーズン1/x.mkv",
+            "F/poster.jpg",
+            "G/Book 2 - Earth/G - 21 - X.mkv",
+            "G/Book 2 - Earth/G - 22 - Y.mkv",
+            "G/Book 2 - Earth/poster.jpg",
+            "G/poster.jpg",
+        ],
+        posters: &[
+            ("A/poster.jpg", "A", 0),
+            ("B (2010)/poster.jpg", "B", 2010),
+            ("C/poster.jpg", "C", 0),
+            ("D/poster.jpg", "D", 0),
+            ("E/poster.jpg", "E", 0),
+            ("F/poster.jpg", "F", 0),
+            ("G/poster.jpg", "G", 0),
+        ],
+    },
+    Case {
+        what: "a season that does not lie in its series' folder is the series",
+        paths: &[
+            "A.Show.S01.1080p.WEB-GRP/A.Show.S01E01.mkv",
+            "A.Show.S01.1080p.WEB-GRP/A.Show.S01E02.mkv",
+            "A.Show.S01.1080p.WEB-GRP/poster.jpg",
+            "B (2002)/b.mkv",
+            "B (2002)/poster.jpg",
+        ],
+        posters: &[("A.Show.S01.1080p.WEB-GRP/poster.jpg", "A Show", 0), ("B (2002)/poster.jpg", "B", 2002)],
+    },
+    Case {
+        what: "a film that is called like a season makes no series of the films beside it",
+        paths: &[
+            "A (2001)/a.mkv",
+            "A (2001)/poster.jpg",
+            "B (2002)/b.mkv",
+            "B (2002)/poster.jpg",
+            "S21 (2003)/s21.mkv",
+            "S21 (2003)/poster.jpg",
+        ],
+        posters: &[
+            ("A (2001)/poster.jpg", "A", 2001),
+            ("B (2002)/poster.jpg", "B", 2002),
+            ("S21 (2003)/poster.jpg", "S21", 2003),
+        ],
+    },
+    Case {
+        what: "episodes that are numbered through or dated",
+        paths: &[
+            "A Hill/A Hill - 001.mkv",
+            "A Hill/A Hill - 002.mkv",
+            "A Hill/folder.jpg",
+            "B/B - 2011-11-10.mkv",
+            "B/B - 2011-11-11.mkv",
+            "B/poster.jpg",
+            "C/[Group] C - 11 [1080p].mkv",
+            "C/[Group] C - 12 [1080p].mkv",
+            "C/[Group] C - 12 [1080p].jpg",
+            "C/cover.jpg",
+            "D/D S01E01E02.mkv",
+            "D/Extras/poster.jpg",
+            "D/Subs/",
+            "D/poster.jpg",
+            "E/E Part 1 The Start.mkv",
+            "E/E Part 2 The End.mkv",
+            "E/poster.jpg",
+            "D/[Group] D - NCOP [1080p].mkv",
+            "F Hill 01.mkv",
+            "F Hill 01-poster.jpg",
+            "F Hill 02.mkv",
+            "F Hill 02-poster.jpg",
+        ],
+        posters: &[
+            ("A Hill/folder.jpg", "A Hill", 0),
+            ("B/poster.jpg", "B", 0),
+            ("C/cover.jpg", "C", 0),
+            ("D/poster.jpg", "D", 0),
+            ("E/poster.jpg", "E", 0),
+            ("F Hill 01-poster.jpg", "F Hill 01", 0),
+            ("F Hill 02-poster.jpg", "F Hill 02", 0),
+        ],
+    },
+    Case {
+        what: "episodes of several series make no series of their folder",
+        paths: &["x/A S01E01.mkv", "x/B S01E01.mkv", "x/poster.jpg"],
+        posters: &[],
     },
     Case {
         what: "tvshow.nfo makes a series, whatever its folders are called",
@@ -406,6 +562,13 @@ const CASES: &[Case] = &[
             "A (2001)/._a.mkv",
             "A (2001)/a.mkv",
             "A (2001)/folder.jpg",
+            "@Recently-Snapshot/GMT+01_2024-01-01/A (2001)/A (2001).mkv",
+            "@Recently-Snapshot/GMT+01_2024-01-01/A (2001)/poster.jpg",
+            "#snapshot/A/poster.jpg",
+            ".zfs/snapshot/A/poster.jpg",
+            ".stversions/A/poster.jpg",
+            "__MACOSX/A (2001)/poster.jpg",
+            "_UNPACK_B (2002)/poster.jpg",
             "System Volume Information/poster.jpg",
             "lost+found/A/poster.jpg",
         ],
@@ -442,6 +605,11 @@ const CASES: &[Case] = &[
             ("七人の侍 (1954)/poster.jpg", "七人の侍", 1954),
             ("🎬 (2004)/poster.jpg", "🎬", 2004),
         ],
+    },
+    Case {
+        what: "names that a Mac has written (NFD) beside names of others (NFC)",
+        paths: &["Am\u{e9}lie (2001).mkv", "Ame\u{301}lie (2001)-poster.jpg", "B (2002).mkv", "B (2002).jpg"],
+        posters: &[("Ame\u{301}lie (2001)-poster.jpg", "Am\u{e9}lie", 2001), ("B (2002).jpg", "B", 2002)],
     },
     Case { what: "an empty library", paths: &["empty/"], posters: &[] },
 ];
@@ -676,6 +844,8 @@ fn globs_choose_and_exclusion_wins() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let globs = Globs::new(&["Am\u{e9}lie"]).unwrap();
+    assert!(globs.is_match(Path::new("Ame\u{301}lie/poster.jpg")), "composed and decomposed");
     assert!(Globs::new(&["a", "[b"]).unwrap_err().to_string().contains("[b"));
 }
 
@@ -687,7 +857,10 @@ fn a_library_may_be_one_picture() {
         let found = posters(&path, &ScanOptions::default());
         let title = Title { title: title.to_string(), year: Some(year) };
         let reason = Reason::unnamed(By::Library);
-        assert_eq!(found, [Poster { path, kind: Kind::Film, title, video: None, has_own_folder: false, reason }]);
+        assert_eq!(
+            found,
+            [Poster { path, kind: Kind::Film, title, video: None, common_name: None, has_own_folder: false, reason }]
+        );
     }
 }
 
