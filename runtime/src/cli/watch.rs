@@ -132,7 +132,7 @@ impl<'a> Watching<'a> {
             )
         }));
         for message in messages.iter().filter(|message| !self.args.tag.quiet && !self.printed.contains(*message)) {
-            anstream::eprintln!("{message}");
+            cli_support::notice(format_args!("{message}"));
         }
         self.printed = messages.into_iter().collect();
     }

@@ -91,7 +91,7 @@ impl<'a> Report<'a> {
     /// Prints what is passed over, if it is new. It is no failure.
     fn note(&mut self, message: &str) {
         if self.is_new(message) && !self.args.quiet {
-            anstream::eprintln!("note: {message}");
+            notice(format_args!("note: {message}"));
         }
     }
 
