@@ -100,7 +100,7 @@ pub fn nfo() -> Vec<Vec<u8>> {
     files("fixtures/nfo", "nfo")
 }
 
-/// A state file with predictions and a failure.
+/// A state file with predictions.
 pub fn state() -> Vec<Vec<u8>> {
     let folder = scratch();
     let path = folder.path().join("state");
