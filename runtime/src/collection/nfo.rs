@@ -30,6 +30,7 @@
 mod document;
 mod mark;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -424,16 +425,21 @@ fn mark_of(node: &Node) -> Option<Mark> {
 
 /// The genre elements behind an opening comment that it lists, each once. Without a closing comment there are none,
 /// since nothing proves which genres were added.
-fn added<'a>(nodes: &'a [Node], text: &str, mut listed: Vec<String>) -> impl Iterator<Item = &'a Node> {
+fn added<'a>(nodes: &'a [Node], text: &str, listed: Vec<String>) -> impl Iterator<Item = &'a Node> {
+    // Counted, since whoever writes the file may list as many genres as fit into it.
+    let mut elements: HashMap<String, usize> = HashMap::new();
+    listed.iter().for_each(|genre| *elements.entry(element("genre", genre)).or_default() += 1);
     let end = nodes.iter().position(|node| matches!(mark_of(node), Some(Mark::End | Mark::Added { .. })));
     let inside = match end {
         Some(end) if mark_of(&nodes[end]) == Some(Mark::End) => &nodes[..end],
         _ => &[],
     };
-    inside.iter().filter(move |node| {
-        let written = &text[node.range.clone()];
-        let found = listed.iter().position(|genre| written == element("genre", genre));
-        found.map(|index| listed.remove(index)).is_some()
+    inside.iter().filter(move |node| match elements.get_mut(&text[node.range.clone()]) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
     })
 }
 

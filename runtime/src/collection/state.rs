@@ -134,14 +134,17 @@ impl State {
             if in_memory { Connection::open_in_memory() } else { Connection::open(path) }.map_err(sqlite)?;
         let prepare = || -> rusqlite::Result<bool> {
             // Two runs over one collection would write the same result files.
-            connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL;")?;
-            if persistent {
-                connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-            }
-            connection.execute_batch("BEGIN IMMEDIATE")?;
+            connection.execute_batch(
+                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = NORMAL; PRAGMA cell_size_check = ON;
+                 BEGIN IMMEDIATE",
+            )?;
             let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
-            let tables: i32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables > 0 && (number("application_id")?, number("user_version")?) != (APPLICATION_ID, VERSION) {
+            // A view, a trigger or a column that is computed would run in every query.
+            let (schema, own) = (schema(&connection)?, without_spaces(TABLES));
+            let has_own_schema = schema.iter().all(|sql| own.contains(&(without_spaces(sql) + ";")));
+            let is_own =
+                has_own_schema && (number("application_id")?, number("user_version")?) == (APPLICATION_ID, VERSION);
+            if !schema.is_empty() && !is_own {
                 return Ok(false);
             }
             connection.execute_batch(&format!(
@@ -149,6 +152,8 @@ impl State {
             ))?;
             if persistent {
                 connection.execute_batch("COMMIT")?;
+                // Only now: it changes the file, and that of another program stays as it is.
+                connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
             }
             Ok(true)
         };
@@ -165,6 +170,17 @@ impl State {
     /// If SQLite fails.
     pub fn begin(&self) -> Result<(), StateError> {
         self.with(|sqlite| sqlite.execute_batch("DELETE FROM scan; DELETE FROM known WHERE hash = x''"))
+    }
+
+    /// Forgets the predictions of a model that are not for `genres` genres, or lack a part. No run writes such rows,
+    /// but the file may come from anywhere.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub fn forget_misfits(&self, model: &str, genres: usize) -> Result<(), StateError> {
+        let delete = "DELETE FROM known WHERE model = ?1 AND error IS NULL
+                      AND (length(probabilities) IS NOT 4 * ?2 OR thumbnail IS NULL)";
+        self.with(|sqlite| sqlite.execute(delete, params![model, genres]).map(drop))
     }
 
     /// Adds posters to the scan: all of them or, on an error, none.
@@ -321,6 +337,17 @@ impl State {
         let mut connection: MutexGuard<Connection> = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         work(&mut connection).map_err(|cause| StateError::Sqlite { path: self.path.clone(), cause })
     }
+}
+
+/// The statements that made what is in the file: tables, indices, views and triggers.
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut query = connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    query.query_map([], |row| row.get(0))?.collect()
+}
+
+/// A statement as it is compared: versions of this program have written it with other line breaks.
+fn without_spaces(sql: &str) -> String {
+    sql.replace("IF NOT EXISTS", "").split_whitespace().collect()
 }
 
 /// Reads the first columns of a row, [`SCAN_COLUMNS`].
@@ -506,11 +533,45 @@ mod tests {
     }
 
     #[test]
-    fn files_of_other_programs_are_refused() {
+    fn predictions_of_another_number_of_genres_are_forgotten() {
+        let state = State::open(Path::new("no/state"), false).unwrap();
+        let posters = [poster(1, "a", 5), poster(2, "b", 5)];
+        state.add(&posters).unwrap();
+        state.record(&posters[0], b"hash a", "m", &Ok(prediction(0.5))).unwrap();
+        state.record(&posters[1], b"hash b", "m", &failure("is broken")).unwrap();
+        state.forget_misfits("m", 2).unwrap();
+        state.forget_misfits("n", 3).unwrap();
+        assert_eq!(state.next_known("m", 0, 9).unwrap().len(), 2);
+        state.forget_misfits("m", 3).unwrap();
+        assert_eq!(state.look_up(b"hash a", "m").unwrap(), None);
+        assert_eq!(state.next_known("m", 0, 9).unwrap().len(), 1, "the failure was forgotten, too");
+    }
+
+    #[test]
+    fn files_of_other_programs_are_refused_and_stay_as_they_are() {
         let folder = tempfile::tempdir().unwrap();
         let foreign = folder.path().join("foreign");
-        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-        assert!(matches!(State::open(&foreign, true), Err(StateError::Foreign { .. })));
+        let own = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+        let cases = [
+            "CREATE TABLE t (a)".to_string(),
+            "CREATE TABLE known (path)".to_string(),
+            format!("{own} CREATE TABLE t (a)"),
+            format!("{own} CREATE TABLE known (path BLOB PRIMARY KEY, size INTEGER AS (7)) STRICT"),
+            format!(
+                "{own} CREATE VIEW known AS
+                 WITH RECURSIVE t (n) AS (VALUES (1) UNION ALL SELECT n FROM t) SELECT n FROM t"
+            ),
+            format!("{own} {TABLES} CREATE TRIGGER t AFTER INSERT ON known BEGIN DELETE FROM known; END"),
+        ];
+        for sql in cases {
+            Connection::open(&foreign).unwrap().execute_batch(&sql).unwrap();
+            let before = std::fs::read(&foreign).unwrap();
+            for persistent in [true, false] {
+                assert!(matches!(State::open(&foreign, persistent), Err(StateError::Foreign { .. })), "{sql}");
+                assert!(std::fs::read(&foreign).unwrap() == before, "{sql}: the file has changed");
+            }
+            std::fs::remove_file(&foreign).unwrap();
+        }
         let text = folder.path().join("text");
         std::fs::write(&text, "This is a sentence, and no database at all. ".repeat(99)).unwrap();
         assert!(matches!(State::open(&text, true), Err(StateError::Sqlite { .. })));

@@ -116,6 +116,7 @@ pub fn classify_unknown(
     interrupted: &AtomicBool,
     progress: impl Fn() + Sync,
 ) -> Result<PassStats, TagError> {
+    state.forget_misfits(model.fingerprint(), model.card().genres.len())?;
     let mut stats = PassStats::default();
     let mut after = 0;
     while !interrupted.load(Ordering::Relaxed) {

@@ -19,6 +19,9 @@ use crate::preprocess::InputSpec;
 /// Value of the key `format`: tells a card of this project, and the version of its layout.
 pub const FORMAT: &str = "poster-genres/1";
 
+/// The most pixels (width times height) of a model's input, 4096 x 4096: a network needs hundreds of bytes for each.
+const MAX_INPUT_PIXELS: u64 = 1 << 24;
+
 /// The model card of a model file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
@@ -199,6 +202,9 @@ impl Card {
         if self.genres.is_empty() {
             return malformed("genres", "there are none");
         }
+        if u64::from(self.input.width) * u64::from(self.input.height) > MAX_INPUT_PIXELS {
+            return malformed("input", "it has more than 16 million pixels");
+        }
         if self.input.is_empty() || self.input.std.contains(&0.0) {
             return malformed("input", "its size or its standard deviation is zero");
         }
@@ -209,5 +215,27 @@ impl Card {
             return malformed("operating_points", "there must be one threshold for each genre");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_has_pixels_but_not_so_many_that_memory_ends() {
+        let model = crate::ModelOptions::new().lazy(true).shipped().unwrap();
+        let cases = [
+            (4096, 4096, None),
+            (0, 64, Some("zero")),
+            (4097, 4096, Some("16 million")),
+            (u32::MAX, u32::MAX, Some("16 million")),
+        ];
+        for (width, height, problem) in cases {
+            let card = Card { input: InputSpec::rgb(width, height), ..model.card().clone() };
+            let error = card.append_to(&mut Vec::new()).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), problem.is_some(), "{width} x {height}: {error:?}");
+            assert!(error.unwrap_or_default().contains(problem.unwrap_or_default()), "{width} x {height}");
+        }
     }
 }
