@@ -154,6 +154,7 @@ pub(crate) fn scanned(ordinal: i64) -> ScannedPoster {
         kind: Kind::Film,
         title: Title { title: "Film".into(), year: Some(1979) },
         video: None,
+        common_name: None,
         has_own_folder: true,
     }
 }
