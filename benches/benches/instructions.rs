@@ -50,7 +50,7 @@ fn recorded(instructions: u32) -> LibraryBenchmarkConfig {
     config
 }
 
-#[library_benchmark(config = recorded(200_000_000))]
+#[library_benchmark(config = recorded(19_579_234))]
 #[bench::shipped()]
 fn load() -> Model {
     let model = Model::shipped().expect("the shipped model can be used");
