@@ -563,7 +563,7 @@ fn links_release_notes_and_locked_files_are_passed_over_with_a_note() {
     let quiet = tag(library.path(), &["--nfo", "--quiet"]).output().unwrap();
     assert_eq!(text(&quiet.stderr), "");
     let after = snapshot(library.path());
-    let changed: Vec<_> = after.iter().filter(|(path, version)| before.get(*path) != Some(version)).collect();
+    let changed: Vec<_> = after.iter().filter(|(path, version)| before.get(*path) != Some(*version)).collect();
     assert_eq!(changed.len(), 1, "{:?}", changed.iter().map(|(path, _)| path).collect::<Vec<_>>());
     assert!(changed[0].0.ends_with("d.nfo"));
 }
