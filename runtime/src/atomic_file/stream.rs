@@ -103,6 +103,7 @@ impl Write for Stream {
 
 /// Another handle of an open descriptor: it goes on where the descriptor stands, and appends if that does.
 #[cfg(unix)]
+#[expect(unsafe_code, reason = "there is no safe way from a descriptor's number to a file")]
 pub fn duplicate(number: u32) -> io::Result<File> {
     use std::os::fd::BorrowedFd;
     let number = i32::try_from(number).map_err(io::Error::other)?;
