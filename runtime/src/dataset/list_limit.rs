@@ -481,6 +481,7 @@ mod tests {
             let set = Dataset {
                 genres: names.map(String::from).to_vec(),
                 posters: rows.into_iter().map(poster).collect(),
+                passed_over: Vec::new(),
             };
             let masked = set.clone().with_list_limit(limit);
             for (before, after) in set.labels().into_iter().zip(masked.labels()) {

@@ -59,6 +59,10 @@ struct CompleteArgs {
     #[arg(long, value_name = "N")]
     list_limit: Option<NonZeroUsize>,
 
+    /// The genres of both files, where their cells do not tell which columns are genres
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    genres: Vec<String>,
+
     /// Replace the file to write if it exists
     #[arg(long)]
     force: bool,
@@ -77,12 +81,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
 fn run_complete(args: &CompleteArgs) -> Result<Outcome> {
     let out = args.out.display();
     ensure!(args.force || !args.out.exists(), "{out}: exists already; name another file, or replace it with --force");
-    let (posters, with) = (Table::read(&args.posters)?, Table::read(&args.with)?);
+    let (posters, with) = (Table::read(&args.posters, &args.genres)?, Table::read(&args.with, &args.genres)?);
     let options = Options { list_limit: args.list_limit.map(NonZeroUsize::get) };
     let completed = complete(&posters, &with, options)?;
     write_atomically(&args.out, |file| {
         let mut csv = csv::Writer::from_writer(file);
-        completed.records.iter().try_for_each(|record| csv.write_byte_record(record))?;
+        completed.records.iter().try_for_each(|record| csv.write_record(record))?;
         Ok(csv.flush()?)
     })
     .with_context(|| format!("{out}: cannot be written; name another file with --out"))?;
