@@ -245,9 +245,9 @@ impl Dataset {
     }
 
     /// The same posters with labels for lists of genres that were cut after `limit` genres in alphabetical order: in a
-    /// poster with at least `limit` positive genres, each negative label of a genre that comes alphabetically after the
-    /// last positive one becomes unknown. The order is that of the bytes of the names. Positive labels stay, and a
-    /// second call with the same limit changes nothing.
+    /// poster with exactly `limit` positive genres, each negative label of a genre that comes alphabetically after the
+    /// last positive one becomes unknown. A longer list is whole. The order is that of the bytes of the names. Positive
+    /// labels stay, and a second call with the same limit changes nothing.
     ///
     /// Call this before [`Dataset::with_genres`], which may drop the last positive genre of a poster.
     pub fn with_list_limit(mut self, limit: usize) -> Self {

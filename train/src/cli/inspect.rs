@@ -114,7 +114,7 @@ fn print(dataset: &Dataset, unreadable: usize) -> Result<()> {
 }
 
 fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
-    let CutLists { limit, at_limit, posters, unknown, early_ratio, late_ratio, late_genres } = cut;
+    let CutLists { limit, at_limit, posters, unknown, as_rare, as_early, late_genres } = cut;
     let (bold, csv) = (Style::new().bold(), source.csv.display());
     let share = 100.0 * *at_limit as f64 / *posters as f64;
     let mut out = anstream::stdout().lock();
@@ -125,12 +125,14 @@ fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
     )?;
     writeln!(
         out,
-        "Compared with shorter lists, genres of the alphabet's first half are {early_ratio:.1} times as frequent in \
-         these, those of the second half {late_ratio:.1} times."
+        "In alphabetical order these lists end earlier than in all but {:.1} % of random orders of the genres, and late \
+         genres are rarer in them than in all but {:.1} %.",
+        100.0 * as_early,
+        100.0 * as_rare
     )?;
     writeln!(
         out,
-        "Genres late in the alphabet are missing from them, above all {}: lists were probably cut at {limit} in \
+        "Genres late in the alphabet are missing from them, above all {}: they were probably cut at {limit} in \
          alphabetical order.",
         late_genres.join(", ")
     )?;

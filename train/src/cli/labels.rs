@@ -128,8 +128,7 @@ fn print(args: &CompleteArgs, completed: &Completed, with: &Table) -> Result<()>
         let (rows, labels) = masked.fold((0, 0), |(rows, labels), row| (rows + 1, labels + row.forgotten));
         writeln!(
             out,
-            "{labels} labels after the last genre of {rows} lists of {limit} or more are unknown now \
-             (--list-limit {limit})"
+            "{labels} labels after the last genre of {rows} lists of {limit} are unknown now (--list-limit {limit})"
         )?;
     }
     if !completed.without_column.is_empty() {
