@@ -1,41 +1,49 @@
-//! Labelled posters: CSV files and the folders that hold their pictures.
+//! Labelled posters: label files and the folders that hold their pictures.
 //!
-//! Two layouts are read. Both need a column that says where the picture is: `path`, `image`, `file` or `filename` (a
-//! path below the image folder, usually the CSV file's own), or `Id`, `imdbId`, `imdb_id` or `tconst` (the picture is
-//! `<Id>.jpg` in the image folder, usually `Images` beside the CSV file).
+//! A label file is a table, usually CSV, with a row for each poster. Two layouts are read:
 //!
-//! * **A column a genre**: cells are `1`, `0`, or empty for *unknown*. A column `Genre` beside them is for people and
-//!   is read for one thing only: a name in it such as `Action_Adventure`, made of genres that are unknown one by one,
-//!   says that at least one of them holds.
-//! * **A list of genres**: one column `genres` or `genre` holds `Action|Drama`, `Action, Drama` or
-//!   `['Action', 'Drama']`. Genres that other rows of the file name and this one does not are `no`; an empty cell makes
-//!   every genre of the row unknown.
+//! * **A column per genre**: cells are `1`, `0`, or empty for *unknown*; words like `True`, `no` and `NA` are understood.
+//!   A column `Genre` beside them is for people and is read for one thing only: a name in it such as
+//!   `Action_Adventure`, made of genres that are unknown one by one, says that at least one of them holds.
+//! * **A list of genres**: one column `genres` or `genre` holds `Action|Drama`, `Action, Drama`, `['Action', 'Drama']`
+//!   or `[{"id": 18, "name": "Drama"}]`. Genres that other rows of the file name and this one does not are `no`; an
+//!   empty cell makes every genre of the row unknown.
 //!
-//! A column is a genre's if its first cell is `1`, `0` or empty; others (title, link, year) are passed over. Bytes that
-//! are not UTF-8 (the set "Movie Genre from its Poster" is Latin-1) do no harm there.
+//! A column is a genre's if its cells are labels; others (title, link, the rows' numbers) are passed over, and
+//! [`Dataset::passed_over`] says why. Where the cells do not tell, [`Source::genres`] names the genres.
+//!
+//! The picture is named by `path`, `image`, `file` or `filename` (a path below the image folder, usually the label
+//! file's own), or by `Id`, `imdbId`, `imdb_id` or `tconst` (`<Id>.jpg` in the image folder, usually `Images` beside the
+//! label file). Names in another case, with another extension, with back-slashes or from another machine are understood
+//! where a file fits.
+//!
+//! Fields are separated by `,`, `;`, tab or `|`, whichever is most frequent in the header. Text is UTF-8, UTF-16 or
+//! Windows-1252. `docs/reference.md` specifies the format.
 //!
 //! Published lists of genres may stop after a number of genres, in alphabetical order: [`list_limit`] recognises such a
 //! set, and [`Dataset::with_list_limit`] turns the labels that may be missing from it into unknown ones.
 
+mod cells;
+mod columns;
+mod dialect;
+mod genre_list;
 pub mod list_limit;
+mod pictures;
 mod table;
+mod text;
 
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use table::Table;
+pub use columns::{PassedOver, TITLE_COLUMNS, YEAR_COLUMNS};
+pub use table::{Labels, Table};
 
 use crate::dataset::list_limit::CutLists;
 use crate::metrics::{self, Bootstrap, Evaluation, Predictions};
-
-/// Names, in lower case, of the column of a film's title.
-pub const TITLE_COLUMNS: [&str; 3] = ["title", "primarytitle", "movie_title"];
-
-/// Names, in lower case, of the column of the year in which a film came out.
-pub const YEAR_COLUMNS: [&str; 4] = ["year", "startyear", "release_year", "title_year"];
 
 /// Posters with their labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +52,8 @@ pub struct Dataset {
     pub genres: Vec<String>,
     /// The posters.
     pub posters: Vec<LabelledPoster>,
+    /// Columns of the label files that are not read.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// A poster and what is known of its genres.
@@ -59,19 +69,31 @@ pub struct LabelledPoster {
     pub any_of: Vec<Vec<usize>>,
 }
 
-/// A CSV file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where
-/// they usually do: paths are relative to the CSV file's own folder, `<Id>.jpg` is in `Images` beside it.
+/// A label file and the folder of its pictures, written `data.csv=FOLDER`, or `data.csv` where the pictures lie where
+/// they usually do: paths are relative to the label file's own folder, `<Id>.jpg` is in `Images` beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// The CSV file.
+    /// The label file.
     pub csv: PathBuf,
     /// The folder that holds the pictures, if it is not the usual one.
     pub images: Option<PathBuf>,
+    /// The genres, where the file's cells do not tell which columns are genres; otherwise empty. Case does not matter
+    /// in the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub genres: Vec<String>,
 }
 
 impl Source {
+    /// The same file, of which these columns are the genres; without names as before.
+    pub fn with_genres(mut self, genres: &[String]) -> Self {
+        if !genres.is_empty() {
+            self.genres = genres.iter().map(|genre| genre.trim().to_string()).collect();
+        }
+        self
+    }
+
     fn read(&self) -> Result<Dataset, DatasetError> {
-        Table::read(&self.csv)?.dataset(self.images.as_deref())
+        Table::read(&self.csv, &self.genres)?.dataset(self.images.as_deref())
     }
 }
 
@@ -79,17 +101,31 @@ impl FromStr for Source {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.rsplit_once('=') {
-            Some((csv, images)) => Self { csv: csv.into(), images: Some(images.into()) },
-            None => Self { csv: text.into(), images: None },
-        })
+        let (csv, images) = text.rsplit_once('=').map_or((text, None), |(csv, images)| (csv, Some(images.into())));
+        Ok(Self { csv: csv.into(), images, genres: Vec::new() })
     }
 }
 
-/// Why a CSV file cannot be used. Each message names the file.
+/// Why a label file cannot be used. Each message names the file.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// The file cannot be read, or is not CSV.
+    /// The file cannot be read.
+    #[error("{csv}: cannot be read ({cause}); check the path and its permissions")]
+    Io {
+        /// The file.
+        csv: PathBuf,
+        /// The error of the system.
+        cause: io::Error,
+    },
+    /// The file is no text.
+    #[error("{csv}: is {found}; save the table as CSV in UTF-8")]
+    NotText {
+        /// The file.
+        csv: PathBuf,
+        /// What the file is.
+        found: &'static str,
+    },
+    /// The file is not CSV.
     #[error("{csv}: cannot be read as CSV ({cause})")]
     Csv {
         /// The file.
@@ -97,16 +133,36 @@ pub enum DatasetError {
         /// The error of the CSV reader.
         cause: csv::Error,
     },
+    /// A row has another number of fields than the header.
+    #[error(
+        "{csv}, line {line}: the row has {found} fields, the header {expected} (found the delimiter {delimiter:?}); \
+         quote fields that hold the delimiter"
+    )]
+    Fields {
+        /// The file.
+        csv: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// The number of the row's fields.
+        found: usize,
+        /// The number of the header's fields.
+        expected: usize,
+        /// The delimiter.
+        delimiter: char,
+    },
     /// The header does not tell where the pictures are, or what their genres are.
     #[error("{csv}: {problem}")]
     Header {
         /// The file.
         csv: PathBuf,
         /// What is missing, and what would do.
-        problem: &'static str,
+        problem: String,
     },
     /// A cell is neither yes, nor no, nor unknown.
-    #[error("{csv}, line {line}: the cell of {genre} is \"{cell}\"; it must be 1, 0, or empty for unknown")]
+    #[error(
+        "{csv}, line {line}: the cell of {genre} is \"{cell}\"; it must be 1, 0, or empty for unknown (if {genre} is no \
+         genre, name the genres with --genres)"
+    )]
     Cell {
         /// The file.
         csv: PathBuf,
@@ -126,24 +182,33 @@ pub enum DatasetError {
 }
 
 impl Dataset {
-    /// Reads one or several CSV files as one set. Its genres are those of all files in order of appearance; a genre
+    /// Reads one or several label files as one set. Its genres are those of all files in order of appearance; a genre
     /// that a file does not know is unknown for that file's posters.
     ///
     /// # Errors
-    /// If a file cannot be read or holds no poster. Whether the pictures exist is not looked at.
+    /// If a file cannot be read or holds no poster, or if a named genre is in no file. It is no error if a picture does
+    /// not exist.
     ///
     /// # Panics
     /// If there is no source.
     pub fn read(sources: &[Source]) -> Result<Self, DatasetError> {
         let mut parts = sources.iter().map(Source::read).collect::<Result<Vec<_>, _>>()?.into_iter();
-        let mut whole = parts.next().expect("there must be a CSV file");
+        let mut whole = parts.next().expect("there must be a label file");
         for part in parts {
             let mut genres = whole.genres.clone();
             genres.extend(part.genres.iter().filter(|genre| !whole.genres.contains(genre)).cloned());
             whole = whole.with_genres(&genres);
+            whole.passed_over.extend(part.passed_over.iter().cloned());
             whole.posters.extend(part.with_genres(&genres).posters);
         }
-        Ok(whole)
+        let mut wanted = sources.iter().flat_map(|source| source.genres.iter().map(move |genre| (source, genre)));
+        match wanted.find(|(_, genre)| !whole.genres.contains(genre)) {
+            Some((source, genre)) => Err(DatasetError::Header {
+                csv: source.csv.clone(),
+                problem: format!("has no column \"{genre}\", which --genres names; check its spelling"),
+            }),
+            None => Ok(whole),
+        }
     }
 
     /// The same posters with labels for another list of genres; genres that this set does not know become unknown,
@@ -160,13 +225,29 @@ impl Dataset {
             any_of: poster.any_of.iter().filter_map(renumbered).collect(),
             ..poster
         });
-        Self { genres: genres.to_vec(), posters: posters.collect() }
+        Self { genres: genres.to_vec(), posters: posters.collect(), passed_over: self.passed_over }
+    }
+
+    /// What differs between the genres of the labels and those of a model, in sentences for people.
+    pub fn remarks(&self, genres: &[String]) -> Vec<String> {
+        let missing = |names: &[String], others: &[String]| {
+            let missing: Vec<&str> = names.iter().filter(|name| !others.contains(name)).map(String::as_str).collect();
+            (!missing.is_empty()).then(|| missing.join(", "))
+        };
+        let only_labels = missing(&self.genres, genres)
+            .map(|names| format!("genres of the labels that the model does not know are left out: {names}"));
+        let only_model = missing(genres, &self.genres)
+            .map(|names| format!("genres of the model that the labels do not know have no metrics: {names}"));
+        let passed_over = self.passed_over.iter().filter(|it| genres.iter().any(|name| same(name, &it.column)));
+        let passed_over =
+            passed_over.map(|it| format!("the column \"{}\" is passed over: it {}", it.column, it.reason));
+        only_labels.into_iter().chain(only_model).chain(passed_over).collect()
     }
 
     /// The same posters with labels for lists of genres that were cut after `limit` genres in alphabetical order: in a
-    /// poster with at least `limit` positive genres, each negative label of a genre that comes alphabetically after the
-    /// last positive one becomes unknown. The order is that of the bytes of the names. Positive labels stay, and a
-    /// second call with the same limit changes nothing.
+    /// poster with exactly `limit` positive genres, each negative label of a genre that comes alphabetically after the
+    /// last positive one becomes unknown. A longer list is whole. The order is that of the bytes of the names. Positive
+    /// labels stay, and a second call with the same limit changes nothing.
     ///
     /// Call this before [`Dataset::with_genres`], which may drop the last positive genre of a poster.
     pub fn with_list_limit(mut self, limit: usize) -> Self {
@@ -208,9 +289,16 @@ impl Dataset {
     }
 }
 
+/// Whether two names are the same but for their case.
+fn same(a: &str, b: &str) -> bool {
+    a.to_lowercase() == b.to_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -220,7 +308,7 @@ mod tests {
             .map(|(index, text)| {
                 let csv = folder.path().join(format!("{index}.csv"));
                 std::fs::write(&csv, text).unwrap();
-                Source { csv, images: Some(format!("folder{index}").into()) }
+                Source { csv, images: Some(format!("folder{index}").into()), genres: Vec::new() }
             })
             .collect();
         Dataset::read(&sources)
@@ -268,6 +356,21 @@ mod tests {
                 first: ("folder0/114709.jpg", &[YES, YES]),
             },
             Case { csv: "Id,Genre\ntt1,['News']\n", genres: &["News"], first: ("folder0/tt1.jpg", &[YES]) },
+            Case {
+                csv: ";Id;Action;Drama\n0;tt1.jpg;NA;1,0\n;;;\n1;tt2.jpg;True;no\n",
+                genres: &["Action", "Drama"],
+                first: ("folder0/tt1.jpg", &[None, YES]),
+            },
+            Case {
+                csv: "id\tadult\tgenres\n862\tFalse\t[{'id': 16, 'name': 'Animation'}, {'id': 35, 'name': 'Comedy'}]\n",
+                genres: &["Animation", "Comedy"],
+                first: ("folder0/862.jpg", &[YES, YES]),
+            },
+            Case {
+                csv: "path,genres\nsub\\a.jpg,(no genres listed)\nb.jpg,War|None\n",
+                genres: &["War"],
+                first: ("folder0/sub/a.jpg", &[None]),
+            },
         ];
         for Case { csv, genres, first } in cases {
             let manifest = read(&[csv]).unwrap();
@@ -314,7 +417,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let csv = folder.path().join("latin1.csv");
         std::fs::write(&csv, b"imdbId,Title,Genre\n1,Am\xe9lie,Comedy|Romance\n").unwrap();
-        let manifest = Dataset::read(&[Source { csv, images: None }]).unwrap();
+        let manifest = Dataset::read(&[Source { csv, images: None, genres: Vec::new() }]).unwrap();
         assert_eq!(manifest.genres, ["Comedy", "Romance"]);
     }
 
@@ -325,12 +428,152 @@ mod tests {
             ("Name,Action\ntt1,1\n", "0.csv: has neither a column \"Id\""),
             ("Id\ntt1\n", "0.csv: names no genres"),
             ("Id,Action\n", "0.csv: holds no poster"),
-            ("Id,Action\ntt1,1,1\n", "0.csv: cannot be read as CSV"),
+            ("Id,Action\n,\n", "0.csv: holds no poster"),
+            (
+                "Id,Link,Score\ntt1,http://x/,7.5\n",
+                "genres; \"Link\" holds \"http://x/\" (line 2), \"Score\" holds \"7.5\"",
+            ),
+            ("Id,Action\ntt1,1\ntt2,-1\n", "0.csv: holds 1 and -1, but no 0"),
+            ("PK\u{3}\u{4}", "0.csv: is a spreadsheet (.xlsx, .ods) or a ZIP archive; save the table as CSV"),
+            ("Id,Action\ntt1,1\ntt2\n", "0.csv, line 3: the row has 1 fields, the header 2 (found the delimiter ',')"),
             ("", "0.csv: holds no poster"),
         ];
         for (csv, expected) in cases {
             let error = read(&[csv]).unwrap_err().to_string();
             assert!(error.contains(expected), "{csv:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn named_genres_are_read_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str, genres: &[&str]| {
+            let csv = folder.path().join("data.csv");
+            std::fs::write(&csv, text).unwrap();
+            let genres: Vec<String> = genres.iter().map(ToString::to_string).collect();
+            Dataset::read(&[csv.display().to_string().parse::<Source>().unwrap().with_genres(&genres)])
+        };
+        let columns = "Id,hit,drama,genres\ntt1,1,0,War\n";
+        let set = read(columns, &["Drama"]).unwrap();
+        assert_eq!((set.genres, set.posters[0].labels.as_slice()), (vec!["Drama".to_string()], &[NO][..]));
+        let set = read("Id,genres\ntt1,drama|War\n", &["Drama", "Western"]).unwrap();
+        assert_eq!(set.posters[0].labels, [YES, NO]);
+        let cases: [(&str, &[&str], &str); 3] = [
+            (columns, &["Drama", "Sport"], "data.csv: has no column \"Sport\", which --genres names"),
+            (
+                "Id,hit\ntt1,1\n",
+                &["Drama"],
+                "has no column of a genre that was named (Drama); its other columns are \"hit\"",
+            ),
+            ("Id,hit\ntt1,x\n", &["hit"], "line 2: the cell of hit is \"x\""),
+        ];
+        for (text, genres, expected) in cases {
+            let error = read(text, genres).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn differences_between_labels_and_a_model_are_said() {
+        let set = read(&["Id,Drama,Noir,War\ntt1,1,0,2\ntt2,1,0,3\ntt3,1,0,4\n"]).unwrap();
+        let model = ["Drama", "War"].map(String::from);
+        assert_eq!(
+            set.remarks(&model),
+            [
+                "genres of the labels that the model does not know are left out: Noir",
+                "genres of the model that the labels do not know have no metrics: War",
+                "the column \"War\" is passed over: it holds \"2\" (line 2)",
+            ]
+        );
+        assert!(set.remarks(&set.genres).is_empty());
+    }
+
+    /// Bytes of `text` in one of five encodings.
+    fn encoded(text: &str, encoding: usize) -> Vec<u8> {
+        match encoding {
+            0 => text.into(),
+            1 => format!("\u{feff}{text}").into(),
+            2 => format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            3 => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            _ => text.chars().map(|char| u8::try_from(char).unwrap()).collect(),
+        }
+    }
+
+    /// Yes, no and unknown as programs write them.
+    const WORDS: [[&str; 3]; 7] = [
+        ["1", "0", ""],
+        ["1.0", "0.0", "NA"],
+        ["1,0", "0,0", "#N/A"],
+        ["True", "False", "nan"],
+        ["yes", "no", "?"],
+        ["t", "f", "null"],
+        ["Y", "N", "\\N"],
+    ];
+
+    proptest! {
+        #[test]
+        fn a_table_reads_the_same_in_every_dialect(
+            labels in prop::collection::vec(prop::collection::vec(prop::option::of(any::<bool>()), 3), 1..8),
+            words in prop::sample::select(&WORDS),
+            delimiter in prop::sample::select(&dialect::DELIMITERS),
+            end in prop::sample::select(&["\n", "\r\n", "\r"]),
+            encoding in 0_usize..5,
+            blank_row in any::<bool>(),
+            index in any::<bool>(),
+        ) {
+            let genres = ["Drama", "Sport", "War"];
+            let mut csv = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
+            let first = |field: &str| index.then(|| field.to_string());
+            csv.write_record(first("").into_iter().chain(["Id", "Title"].into_iter().chain(genres).map(String::from))).unwrap();
+            for (row, labels) in labels.iter().enumerate() {
+                let cells = labels.iter().map(|label| words[label.map_or(2, |yes| usize::from(!yes))].to_string());
+                let film = [format!("tt{row}"), format!("Amélie, \"{row}\"; a|b\tc")];
+                csv.write_record(first(&row.to_string()).into_iter().chain(film).chain(cells)).unwrap();
+                if blank_row {
+                    csv.write_record(vec![""; 5 + usize::from(index)]).unwrap();
+                }
+            }
+            let text = String::from_utf8(csv.into_inner().unwrap()).unwrap().replace('\n', end);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, encoded(&text, encoding)).unwrap();
+            let table = Table::read(file.path(), &[]).unwrap();
+            prop_assert_eq!(table.labels().unwrap(), (genres.map(String::from).to_vec(), labels));
+        }
+
+        #[test]
+        fn lists_read_the_same_in_every_notation(
+            lists in prop::collection::vec(prop::sample::subsequence(&["Children's", "Drama", "Film-Noir", "War"][..], 0..4), 1..6),
+            notation in 0_usize..8,
+        ) {
+            let joined = |list: &[&str], each: &dyn Fn(&str) -> String, separator: &str| {
+                list.iter().map(|name| each(name)).collect::<Vec<_>>().join(separator)
+            };
+            let python = |name: &str| {
+                if name.contains('\'') { format!("\"{name}\"") } else { format!("'{name}'") }
+            };
+            let written = |list: &[&str]| match notation {
+                0 => list.join("|"),
+                1 => list.join(", "),
+                2 => list.join(";"),
+                3 => list.join("/"),
+                4 => serde_json::to_string(list).unwrap(),
+                5 => format!("[{}]", joined(list, &python, ", ")),
+                6 => format!("[{}]", joined(list, &|name| format!("{{'id': 1, 'name': {}}}", python(name)), ", ")),
+                _ => format!("[{}]", joined(list, &|name| format!("{{\"name\": \"{name}\", \"id\": 7}}"), ",")),
+            };
+            let mut csv = csv::Writer::from_writer(Vec::new());
+            csv.write_record(["Id", "genres"]).unwrap();
+            for (row, list) in lists.iter().enumerate() {
+                csv.write_record([format!("tt{row}"), written(list)]).unwrap();
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, csv.into_inner().unwrap()).unwrap();
+            let (genres, labels) = Table::read(file.path(), &[]).unwrap().labels().unwrap();
+            for (list, labels) in lists.iter().zip(labels) {
+                let expected = genres.iter().map(|genre| (!list.is_empty()).then(|| list.contains(&genre.as_str())));
+                prop_assert_eq!(labels, expected.collect::<Vec<_>>());
+            }
+            prop_assert!(lists.iter().flatten().all(|name| genres.iter().any(|genre| genre == name)));
         }
     }
 

@@ -40,18 +40,27 @@ impl RunArgs {
 }
 
 /// Options for reading labels.
-#[derive(clap::Args, Clone, Copy, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct LabelArgs {
     /// Genre lists were cut after N genres in alphabetical order: make unknown what may be missing from them; `train
     /// inspect` recognises such lists
     #[arg(long, value_name = "N")]
     list_limit: Option<NonZeroUsize>,
+
+    /// The genres of the label files, where their cells do not tell which columns are genres
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    genres: Vec<String>,
 }
 
 impl LabelArgs {
     /// The number of genres after which lists were cut.
-    fn list_limit(self) -> Option<usize> {
+    fn list_limit(&self) -> Option<usize> {
         self.list_limit.map(NonZeroUsize::get)
+    }
+
+    /// The label files with the genres that the options name.
+    fn sources(&self, sources: &[Source]) -> Vec<Source> {
+        sources.iter().map(|source| source.clone().with_genres(&self.genres)).collect()
     }
 }
 
@@ -77,8 +86,8 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Loads posters with their labels for these genres, or for those of the CSV files. Posters that cannot be read are
-    /// named on standard error and left out. Labels that lists cut after `list_limit` genres do not tell are unknown.
+    /// Loads posters with their labels for these genres, or for those of the CSV files. Differences between the two, and
+    /// posters that cannot be read, are named on standard error; these posters are left out. Labels that lists cut after `list_limit` genres do not tell are unknown.
     fn load(
         &self,
         sources: &[Source],
@@ -88,6 +97,7 @@ impl DataArgs {
     ) -> Result<Arc<PosterSet>> {
         let mut dataset = read_labels(sources, list_limit)?;
         if let Some(genres) = genres {
+            dataset.remarks(genres).iter().for_each(|remark| anstream::eprintln!("note: {remark}"));
             dataset = dataset.with_genres(genres);
         }
         let set = PosterSet::load(dataset, input, &self.cache)?;

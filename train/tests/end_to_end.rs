@@ -244,11 +244,16 @@ fn python_agrees(model: &Path, inputs: &[Vec<f32>], expected: &[f32], [height, w
 #[test]
 fn a_run_killed_at_any_moment_resumes_to_the_same_result() {
     let workspace = Workspace::new();
-    workspace.must(&strs(&workspace.fit("whole", "5")));
+    // A resumed run must take the options for its labels from its configuration.
+    let fit = |run: &str| [workspace.fit(run, "5"), ["--list-limit", "2"].map(String::from).to_vec()].concat();
+    workspace.must(&strs(&fit("whole")));
+    let settings: serde_json::Value =
+        serde_json::from_slice(&fs::read(workspace.path("whole/settings.json")).unwrap()).unwrap();
+    assert_eq!(settings["list_limit"], 2);
     let undisturbed = workspace.history("whole");
     assert_eq!(undisturbed.len(), 5);
 
-    let start = workspace.fit("killed", "5");
+    let start = fit("killed");
     let mut arguments = strs(&start);
     let mut kills = 0;
     // Later and later, so that the run comes to its end; early kills strike before, in and between epochs.

@@ -21,6 +21,10 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     list_limit: Option<NonZeroUsize>,
 
+    /// The genres of the label files, where their cells do not tell which columns are genres
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    genres: Vec<String>,
+
     #[command(flatten)]
     model: ModelArgs,
 
@@ -36,16 +40,19 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let model = args.model.open()?;
     let card = model.card();
     let point = args.model.choose(&model)?;
-    let mut dataset = Dataset::read(&args.data)?;
+    let sources: Vec<Source> = args.data.iter().map(|source| source.clone().with_genres(&args.genres)).collect();
+    let mut dataset = Dataset::read(&sources)?;
+    let remarks = dataset.remarks(&card.genres);
     if let Some(limit) = args.list_limit {
         dataset = dataset.with_list_limit(limit.get());
     }
     dataset = dataset.with_genres(&card.genres);
     ensure!(
         dataset.posters.iter().any(|poster| poster.labels.iter().any(Option::is_some)),
-        "none of the genres in the CSV is one of the model's ({}); use a data set with the same genre names",
-        card.genres.join(", ")
+        "no label is known for a genre of the model; use labels with the same genre names ({})",
+        remarks.join("; ")
     );
+    remarks.iter().for_each(|remark| anstream::eprintln!("note: {remark}"));
 
     let classify = |labelled: &LabelledPoster| model.classify_file(&labelled.path);
     let predictions: Vec<_> = dataset.posters.par_iter().map(classify).collect();

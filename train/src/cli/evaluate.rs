@@ -46,7 +46,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let points = run.operating_points()?;
     let point = operating_point::find(&points, args.operating_point.as_deref())?;
 
-    let set = args.loading.load(&args.data, args.labels.list_limit(), Some(&state.genres), &input)?;
+    let sources = args.labels.sources(&args.data);
+    let set = args.loading.load(&sources, args.labels.list_limit(), Some(&state.genres), &input)?;
     let probabilities = predict::probabilities(&predict::logits(&model, &set, &input, args.loading.workers));
     let evaluation = set.dataset().evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     if args.operating_point.is_none() {

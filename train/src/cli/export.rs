@@ -37,6 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "CSV[=DIR]", num_args = 1.., alias = "gate")]
     parity_data: Vec<Source>,
 
+    /// The genres of the CSV files of --parity-data, where their cells do not tell which columns are genres
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "parity_data")]
+    genres: Vec<String>,
+
     #[command(flatten)]
     run: RunArgs,
 
@@ -63,13 +67,13 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let f16_min_size = run.calibration()?.f16_min_size;
     let bytes = export::to_onnx(model, &card, f16_min_size)?;
 
-    let sources: Vec<&Source> = if args.parity_data.is_empty() {
-        config.validation.iter().chain(&config.train).collect()
+    let sources: Vec<Source> = if args.parity_data.is_empty() {
+        config.validation.iter().chain(&config.train).cloned().collect()
     } else {
-        args.parity_data.iter().collect()
+        args.parity_data.iter().map(|source| source.clone().with_genres(&args.genres)).collect()
     };
     let mut sets = Vec::new();
-    for source in sources {
+    for source in &sources {
         sets.push(args.data.load(std::slice::from_ref(source), None, Some(&state.genres), &config.input)?);
         if sets.iter().map(|set| set.len()).sum::<usize>() >= export::PARITY_POSTERS {
             break;

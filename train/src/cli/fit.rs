@@ -294,8 +294,8 @@ impl ConfigArgs {
             (input.mean, input.std) = initial.normalisation();
         }
         Ok(TrainConfig {
-            train: self.train.clone(),
-            validation: self.validation.clone(),
+            train: self.labels.sources(&self.train),
+            validation: self.labels.sources(&self.validation),
             list_limit: self.labels.list_limit(),
             architecture: self.architecture.into(),
             pretrained: self.pretrained.clone(),

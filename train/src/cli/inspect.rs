@@ -8,7 +8,7 @@ use cli_support::{Outcome, complain};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
 use runtime::dataset::list_limit::CutLists;
-use runtime::dataset::{Dataset, Source};
+use runtime::dataset::{Dataset, PassedOver, Source};
 use runtime::preprocess;
 use train::progress::progress_bar;
 
@@ -36,7 +36,8 @@ pub struct Args {
 /// # Errors
 /// If a CSV file cannot be used.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let dataset = read_labels(&args.data, args.labels.list_limit())?;
+    let sources = args.labels.sources(&args.data);
+    let dataset = read_labels(&sources, args.labels.list_limit())?;
     let bar = progress_bar(dataset.posters.len() as u64, "reading posters");
     let problems: Vec<Option<String>> = dataset
         .posters
@@ -48,7 +49,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let problems: Vec<String> = problems.into_iter().flatten().collect();
     problems.iter().for_each(|problem| complain(problem));
     print(&dataset, problems.len())?;
-    for source in &args.data {
+    for source in &sources {
         // Each file is tested by itself: one with whole lists would hide that another has none longer than N.
         let dataset = read_labels(std::slice::from_ref(source), args.labels.list_limit())?;
         if let Some(cut) = dataset.cut_lists() {
@@ -103,11 +104,17 @@ fn print(dataset: &Dataset, unreadable: usize) -> Result<()> {
     if !rare.is_empty() {
         writeln!(out, "\n{bold}too rare to learn well{bold:#} (under {RARE} posters): {}", rare.join(", "))?;
     }
+    if !dataset.passed_over.is_empty() {
+        writeln!(out, "\n{bold}columns that are not read{bold:#} (name the genres with --genres if one is a genre)")?;
+        for PassedOver { column, reason } in &dataset.passed_over {
+            writeln!(out, "\"{column}\" {reason}")?;
+        }
+    }
     Ok(())
 }
 
 fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
-    let CutLists { limit, at_limit, posters, unknown, early_ratio, late_ratio, late_genres } = cut;
+    let CutLists { limit, at_limit, posters, unknown, as_rare, as_early, late_genres } = cut;
     let (bold, csv) = (Style::new().bold(), source.csv.display());
     let share = 100.0 * *at_limit as f64 / *posters as f64;
     let mut out = cli_support::stdout();
@@ -118,12 +125,14 @@ fn print_cut_lists(source: &Source, cut: &CutLists) -> Result<()> {
     )?;
     writeln!(
         out,
-        "Compared with shorter lists, genres of the alphabet's first half are {early_ratio:.1} times as frequent in \
-         these, those of the second half {late_ratio:.1} times."
+        "In alphabetical order these lists end earlier than in all but {:.1} % of random orders of the genres, and late \
+         genres are rarer in them than in all but {:.1} %.",
+        100.0 * as_early,
+        100.0 * as_rare
     )?;
     writeln!(
         out,
-        "Genres late in the alphabet are missing from them, above all {}: lists were probably cut at {limit} in \
+        "Genres late in the alphabet are missing from them, above all {}: they were probably cut at {limit} in \
          alphabetical order.",
         late_genres.join(", ")
     )?;

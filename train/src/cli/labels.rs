@@ -60,6 +60,10 @@ struct CompleteArgs {
     #[arg(long, value_name = "N")]
     list_limit: Option<NonZeroUsize>,
 
+    /// The genres of both files, where their cells do not tell which columns are genres
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    genres: Vec<String>,
+
     /// Replace the file to write if it exists
     #[arg(long)]
     force: bool,
@@ -81,12 +85,12 @@ fn run_complete(args: &CompleteArgs) -> Result<Outcome> {
         args.force || !args.out.exists() || is_stream(&args.out),
         "{out}: exists already; name another file, or replace it with --force"
     );
-    let (posters, with) = (Table::read(&args.posters)?, Table::read(&args.with)?);
+    let (posters, with) = (Table::read(&args.posters, &args.genres)?, Table::read(&args.with, &args.genres)?);
     let options = Options { list_limit: args.list_limit.map(NonZeroUsize::get) };
     let completed = complete(&posters, &with, options)?;
     write_atomically(&args.out, |file| {
         let mut csv = csv::Writer::from_writer(file);
-        completed.records.iter().try_for_each(|record| csv.write_byte_record(record))?;
+        completed.records.iter().try_for_each(|record| csv.write_record(record))?;
         Ok(csv.flush()?)
     })
     .with_context(|| format!("{out}: cannot be written; name another file with --out"))?;
@@ -129,8 +133,7 @@ fn print(args: &CompleteArgs, completed: &Completed, with: &Table) -> Result<()>
         let (rows, labels) = masked.fold((0, 0), |(rows, labels), row| (rows + 1, labels + row.forgotten));
         writeln!(
             out,
-            "{labels} labels after the last genre of {rows} lists of {limit} or more are unknown now \
-             (--list-limit {limit})"
+            "{labels} labels after the last genre of {rows} lists of {limit} are unknown now (--list-limit {limit})"
         )?;
     }
     if !completed.without_column.is_empty() {

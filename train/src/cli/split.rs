@@ -69,7 +69,7 @@ impl FromStr for Part {
 /// # Errors
 /// If a CSV file cannot be used, a part exists already or cannot be written, or `--check` finds parts that overlap.
 pub fn run(args: &Args) -> Result<Outcome> {
-    if args.check { check(&args.data) } else { split(args) }
+    if args.check { check(&args.labels.sources(&args.data)) } else { split(args) }
 }
 
 fn split(args: &Args) -> Result<Outcome> {
@@ -78,7 +78,7 @@ fn split(args: &Args) -> Result<Outcome> {
     for path in &paths {
         ensure!(!path.exists(), "{}: exists already; remove it or name another directory with --out", path.display());
     }
-    let dataset = read_labels(&args.data, args.labels.list_limit())?;
+    let dataset = read_labels(&args.labels.sources(&args.data), args.labels.list_limit())?;
     let total = dataset.posters.len();
     let (posters, hashes) = hashed(dataset.posters);
     let groups = duplicates::groups(&hashes);

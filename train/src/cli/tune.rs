@@ -39,7 +39,8 @@ pub fn run(args: &Args) -> Result<Outcome> {
         named => (named, None),
     };
     let limit = args.labels.list_limit().or(run_limit);
-    let validation = args.data.load(sources, limit, Some(&run.trained_state()?.genres), &config.input)?;
+    let sources = args.labels.sources(sources);
+    let validation = args.data.load(&sources, limit, Some(&run.trained_state()?.genres), &config.input)?;
     print_tuned(&tune(&run, &validation, args.data.workers)?);
     Ok(if validation.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }

@@ -73,6 +73,6 @@ impl PosterSet {
 
     /// Genres and labels without the pixels, for [`runtime::metrics`].
     pub fn dataset(&self) -> Dataset {
-        Dataset { genres: self.genres.clone(), posters: self.posters.clone() }
+        Dataset { genres: self.genres.clone(), posters: self.posters.clone(), passed_over: Vec::new() }
     }
 }

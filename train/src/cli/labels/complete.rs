@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
-use csv::ByteRecord;
+use csv::StringRecord;
 use runtime::dataset::list_limit::mask;
 use runtime::dataset::{TITLE_COLUMNS, Table, YEAR_COLUMNS};
 
@@ -54,7 +54,7 @@ pub struct Row {
 #[derive(Debug)]
 pub struct Completed {
     /// Header and rows.
-    pub records: Vec<ByteRecord>,
+    pub records: Vec<StringRecord>,
     /// Join result of each row.
     pub rows: Vec<Row>,
     /// Labels of joined rows that were unknown and are 0.
@@ -90,7 +90,7 @@ pub fn complete(posters: &Table, with: &Table, options: Options) -> Result<Compl
     );
     let (genres, mut labels) = posters.labels()?;
     let (with_genres, with_labels) = with.labels()?;
-    let by_id = Index::new(&with_labels, |row| ids[1].and_then(|column| id(&with.cell(row, column))));
+    let by_id = Index::new(&with_labels, |row| ids[1].and_then(|column| id(with.cell(row, column))));
     let by_title = Index::new(&with_labels, |row| title_and_year(with, row));
     // A title of which the first table has two rows may be of two films.
     let title_rows = Index::new(&vec![Vec::new(); labels.len()], |row| title_and_year(posters, row));
@@ -101,7 +101,7 @@ pub fn complete(posters: &Table, with: &Table, options: Options) -> Result<Compl
     let has_columns = posters.genre_columns().next().is_some();
     let mut header = posters.header.clone();
     if !has_columns {
-        genres.iter().for_each(|genre| header.push_field(genre.as_bytes()));
+        genres.iter().for_each(|genre| header.push_field(genre));
     }
     let mut completed = Completed {
         records: vec![header],
@@ -112,7 +112,7 @@ pub fn complete(posters: &Table, with: &Table, options: Options) -> Result<Compl
     };
     for (row, labels) in labels.iter_mut().enumerate() {
         let found = ids[0]
-            .and_then(|column| by_id.get(&id(&posters.cell(row, column))?))
+            .and_then(|column| by_id.get(&id(posters.cell(row, column))?))
             .map(|found| (found, Joined::ById))
             .or_else(|| {
                 let key = title_and_year(posters, row)?;
@@ -123,7 +123,7 @@ pub fn complete(posters: &Table, with: &Table, options: Options) -> Result<Compl
             mask(&genres, labels, limit);
         }
         let mut report = Row {
-            id: ids[0].or(titles[0]).map_or(String::new(), |column| posters.cell(row, column)),
+            id: ids[0].or(titles[0]).map_or(String::new(), |column| posters.cell(row, column).to_string()),
             joined: found.map_or(Joined::No, |(_, joined)| joined),
             added: Vec::new(),
             contradicted: Vec::new(),
@@ -157,18 +157,18 @@ pub fn complete(posters: &Table, with: &Table, options: Options) -> Result<Compl
 }
 
 /// A row of the first table with other labels. Cells whose label does not change stay as written.
-fn record(posters: &Table, row: usize, labels: &[Option<bool>], has_columns: bool) -> ByteRecord {
+fn record(posters: &Table, row: usize, labels: &[Option<bool>], has_columns: bool) -> StringRecord {
     let cell = |label: Option<bool>| label.map_or("", |yes| if yes { "1" } else { "0" });
     let old = &posters.rows[row].1;
     if !has_columns {
         let mut record = old.clone();
-        labels.iter().for_each(|label| record.push_field(cell(*label).as_bytes()));
+        labels.iter().for_each(|label| record.push_field(cell(*label)));
         return record;
     }
     let columns: HashMap<usize, Option<bool>> =
         posters.genre_columns().map(|(column, _)| column).zip(labels.iter().copied()).collect();
     let fields = old.iter().enumerate().map(|(column, field)| match columns.get(&column) {
-        Some(label) => cell(*label).as_bytes(),
+        Some(label) => cell(*label),
         None => field,
     });
     fields.collect()
@@ -251,11 +251,11 @@ mod tests {
         let [posters, with] = [("posters.csv", posters), ("table.csv", with)].map(|(name, text)| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            Table::read(&path).unwrap()
+            Table::read(&path, &[]).unwrap()
         });
         let completed = complete(&posters, &with, Options { list_limit })?;
         let mut csv = csv::Writer::from_writer(Vec::new());
-        completed.records.iter().for_each(|record| csv.write_byte_record(record).unwrap());
+        completed.records.iter().for_each(|record| csv.write_record(record).unwrap());
         Ok((String::from_utf8(csv.into_inner().unwrap()).unwrap(), completed))
     }
 
