@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use self::stream::{Destination, Stream};
+use self::stream::{Destination, Stream, folder};
 
 /// Prefix of the names of temporary files; hidden, so that no program takes one for the finished file.
 const TEMP_PREFIX: &str = ".unfinished-";
@@ -181,10 +181,6 @@ pub fn remove_stale_temp_files(path: &Path) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn has_same_content(mut new: &File, old: &Path) -> io::Result<bool> {

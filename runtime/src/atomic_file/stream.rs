@@ -42,7 +42,7 @@ impl Destination {
         let mut path = path.to_path_buf();
         for _ in 0..MAX_LINKS {
             let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
-            let folder = fs::canonicalize(super::folder(&path))?;
+            let folder = fs::canonicalize(folder(&path))?;
             path = folder.join(&name);
             let number = name.to_str().and_then(|name| name.parse().ok());
             if let Some(number) = number.filter(|_| own.as_deref() == Some(&*folder)) {
@@ -73,6 +73,11 @@ impl Destination {
         };
         Ok(Stream { file, is_closed: false })
     }
+}
+
+/// The folder of a path.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A device, pipe or socket that is written into.
