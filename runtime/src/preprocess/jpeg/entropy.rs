@@ -319,7 +319,6 @@ impl<'a> BitReader<'a> {
     ///
     /// If bytes that do not belong to the segment come before the marker, they are skipped. If the marker itself is
     /// missing, which the next one tells, the bytes after the segment belong to the next.
-    #[inline(always)]
     pub fn restart(&mut self, number: u8) -> Result<(), Damaged> {
         if self.is_past_end() {
             return Err(Damaged);
