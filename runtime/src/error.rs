@@ -66,6 +66,25 @@ pub enum Error {
         /// Path or name of the poster.
         name: String,
     },
+    /// The bytes are of another format.
+    #[error(
+        "{name}: is {format}, not a JPEG, PNG or WebP picture; {}",
+        if format.ends_with("page") { "download the picture itself" } else { "convert it to one of these" }
+    )]
+    OtherFormat {
+        /// Path or name of the poster.
+        name: String,
+        /// What the file is: a noun phrase.
+        format: &'static str,
+    },
+    /// The image is of a rare kind of a supported format.
+    #[error("{name}: {kind} is not supported; convert it to an ordinary JPEG or PNG")]
+    Unsupported {
+        /// Path or name of the poster.
+        name: String,
+        /// The kind: a noun phrase that begins with the format.
+        kind: &'static str,
+    },
     /// The image header claims more pixels than allowed.
     #[error("{name}: claims {width} x {height} pixels, more than the limit of {limit}; scale it down first")]
     TooLarge {
@@ -78,7 +97,7 @@ pub enum Error {
         /// The most pixels allowed.
         limit: u64,
     },
-    /// The image is damaged, or of a kind that the decoder does not support.
+    /// The image is damaged.
     #[error("{name}: cannot be decoded ({reason}); it is damaged or cut short, fetch it again")]
     Damaged {
         /// Path or name of the poster.

@@ -5,23 +5,29 @@
 //! [`tensor`].
 //!
 //! [`decode`] and [`resize`] work on all pixels of an image. [`decode_for`] is told the size that is wanted: a large
-//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution. Whatever that path declines is
-//! decoded in full. `tests/jpeg_scaling.rs` compares the two paths, `tests/decode.rs` covers formats and damaged files.
+//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution. `tests/jpeg.rs` decodes every kind of
+//! JPEG, `tests/jpeg_scaling.rs` compares the two ways, `tests/decode.rs` covers formats and damaged files.
 
+mod exif;
+mod format;
 mod jpeg;
+mod png;
+mod refusal;
 mod rgb8;
+mod webp;
 
 use std::fs;
-use std::io::Cursor;
 use std::path::Path;
 
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::ImageRef};
+use image::DynamicImage;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
 use serde::{Deserialize, Serialize};
 
+use self::format::Format;
+use self::refusal::Refusal;
 pub use self::rgb8::Rgb8Image;
-use crate::error::{Error, one_line};
+use crate::error::Error;
 
 /// The most pixels (width times height) that a poster may have: enough for a scan of 10,000 x 10,000.
 pub const MAX_PIXELS: u64 = 100_000_000;
@@ -182,85 +188,100 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// Decodes all pixels of a JPEG, PNG or WebP image of at most [`MAX_PIXELS`] to upright 8-bit RGB.
 ///
 /// The format is told from the bytes. The EXIF orientation is applied, grey and CMYK become RGB, transparent pixels are
-/// blended over white. `name` is used in messages only.
+/// blended over white. Whatever does not change the pixels may be missing or wrong: metadata, their lengths, the end of
+/// the file, and bytes behind it. `name` is used in messages only.
 ///
 /// # Errors
 /// * [`Error::Empty`] if there are no bytes,
-/// * [`Error::UnknownFormat`] if they are not of one of the three formats,
+/// * [`Error::UnknownFormat`] or [`Error::OtherFormat`] if they are not of one of the three formats,
+/// * [`Error::Unsupported`] if they are of a rare kind of one of these,
 /// * [`Error::TooLarge`] if the header claims too many pixels,
 /// * [`Error::Damaged`] if the image is truncated or otherwise cannot be decoded.
 pub fn decode(bytes: &[u8], name: &str) -> Result<Rgb8Image, Error> {
-    let (decoder, orientation) = read_header(bytes, name, MAX_PIXELS)?;
-    Ok(upright(decode_pixels(decoder, name)?, orientation))
+    let header = Header::read(bytes, name, MAX_PIXELS)?;
+    let pixels = header.content.pixels().map_err(|refusal| refusal.named(name))?;
+    Ok(upright(pixels, header.orientation))
 }
 
 /// Decodes an image of at most `max_pixels` that [`DecodedImage::resize`] will bring to `size` or less: the width and
 /// height in pixels of the upright image.
 ///
 /// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block as
-/// the size needs. All other images are decoded as by [`decode`].
+/// the size needs. CMYK and all other images are decoded as by [`decode`].
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_for(bytes: &[u8], name: &str, max_pixels: u64, size: (u32, u32)) -> Result<DecodedImage, Error> {
-    let (decoder, orientation) = read_header(bytes, name, max_pixels)?;
-    let stored = match jpeg::DctImage::read(bytes, oriented(size, orientation)) {
-        Ok(image) => Stored::Dct(image),
-        // Damaged files included: whether one is beyond repair is for the decoder of all pixels to say.
-        Err(_declined) => Stored::Pixels(decode_pixels(decoder, name)?),
+    let Header { content, orientation, .. } = Header::read(bytes, name, max_pixels)?;
+    let size = oriented(size, orientation);
+    let stored = match content {
+        Content::Jpeg(jpeg) if jpeg.can_downscale(size) => {
+            jpeg.downscaled(size).map(Stored::Dct).map_err(Refusal::from)
+        }
+        content => content.pixels().map(Stored::Pixels),
     };
-    Ok(DecodedImage { stored, orientation })
+    Ok(DecodedImage { stored: stored.map_err(|refusal| refusal.named(name))?, orientation })
 }
 
-/// A decoder that has read the header of an image, and the EXIF orientation.
-fn read_header<'a>(
-    bytes: &'a [u8],
-    name: &str,
-    max_pixels: u64,
-) -> Result<(impl ImageDecoder + 'a, Orientation), Error> {
-    let name = || name.to_string();
-    if bytes.is_empty() {
-        return Err(Error::Empty { name: name() });
-    }
-    let damaged = |error| damaged(error, &name());
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().expect("reading from memory cannot fail");
-    if reader.format().is_none() {
-        return Err(Error::UnknownFormat { name: name() });
-    }
-    let mut decoder = reader.into_decoder().map_err(|error| match error {
-        ImageError::Unsupported(_) => Error::UnknownFormat { name: name() },
-        error => damaged(error),
-    })?;
-    let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > max_pixels {
-        return Err(Error::TooLarge { name: name(), width, height, limit: max_pixels });
-    }
-    if is_truncated_jpeg(bytes) {
-        return Err(Error::Damaged { name: name(), reason: "the file ends in the middle of the picture".into() });
-    }
-
-    let orientation = decoder.orientation().map_err(damaged)?;
-    Ok((decoder, orientation))
+/// An image whose header was read.
+struct Header<'a> {
+    /// Width and height in pixels, before the orientation is applied.
+    dimensions: (u32, u32),
+    orientation: Orientation,
+    content: Content<'a>,
 }
 
-fn decode_pixels(decoder: impl ImageDecoder, name: &str) -> Result<Rgb8Image, Error> {
-    DynamicImage::from_decoder(decoder).map(flatten).map_err(|error| damaged(error, name))
+enum Content<'a> {
+    Jpeg(Box<jpeg::Decoder<'a>>),
+    Png(png::Png),
+    WebP(Box<webp::WebP>),
 }
 
-fn damaged(error: ImageError, name: &str) -> Error {
-    Error::Damaged { name: name.to_string(), reason: one_line(&error.to_string()) }
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8], name: &str, max_pixels: u64) -> Result<Self, Error> {
+        let owned = || name.to_string();
+        if bytes.is_empty() {
+            return Err(Error::Empty { name: owned() });
+        }
+        let format = Format::of(bytes).map_err(|other| match other {
+            Some(format) => Error::OtherFormat { name: owned(), format },
+            None => Error::UnknownFormat { name: owned() },
+        })?;
+        let header = Self::read_format(bytes, format).map_err(|refusal| refusal.named(name))?;
+        let (width, height) = header.dimensions;
+        if u64::from(width) * u64::from(height) > max_pixels {
+            return Err(Error::TooLarge { name: owned(), width, height, limit: max_pixels });
+        }
+        Ok(header)
+    }
+
+    fn read_format(bytes: &'a [u8], format: Format) -> Result<Self, Refusal> {
+        let (dimensions, orientation, content) = match format {
+            Format::Jpeg => {
+                let jpeg = Box::new(jpeg::Decoder::new(bytes)?);
+                (jpeg.dimensions(), jpeg.orientation(), Content::Jpeg(jpeg))
+            }
+            Format::Png => {
+                let png = png::Png::read(bytes)?;
+                (png.dimensions, png.orientation, Content::Png(png))
+            }
+            Format::WebP => {
+                let webp = Box::new(webp::WebP::read(bytes)?);
+                (webp.dimensions, webp.orientation, Content::WebP(webp))
+            }
+        };
+        Ok(Self { dimensions, orientation: orientation.unwrap_or(Orientation::NoTransforms), content })
+    }
 }
 
-/// Whether a JPEG lacks its EOI (end of image) marker. The decoder would fill the missing part with grey, and grey has
-/// no genre.
-///
-/// Inside a scan a byte 0xFF is always followed by 0x00 or a restart marker (ITU-T T.81, B.1.1.5), so the last EOI of a
-/// complete file comes after its last SOS (start of scan); an embedded thumbnail or a second image changes nothing.
-fn is_truncated_jpeg(bytes: &[u8]) -> bool {
-    let last = |bytes: &[u8], marker: u8| bytes.windows(2).rposition(|pair| pair == [0xFF, marker]);
-    // Only the bytes after the EOI are searched for an SOS: one or two of a complete file.
-    let is_complete = last(bytes, 0xD9).is_some_and(|end| last(&bytes[end..], 0xDA).is_none());
-    bytes.starts_with(&[0xFF, 0xD8]) && !is_complete
+impl Content<'_> {
+    fn pixels(self) -> Result<Rgb8Image, Refusal> {
+        match self {
+            Self::Jpeg(jpeg) => Ok(jpeg.pixels()?),
+            Self::Png(png) => Ok(flatten(png.pixels()?)),
+            Self::WebP(webp) => Ok(flatten(webp.pixels()?)),
+        }
+    }
 }
 
 /// 8-bit RGB of any image; transparent pixels are blended over white.

@@ -55,21 +55,23 @@ fn exit_status_and_error_lines() {
         Case {
             arguments: "classify FIX/broken/html.png",
             status: 1,
-            errors: &["FIX/broken/html.png: is not a JPEG, PNG or WebP picture; convert it to one of these"],
+            errors: &[
+                "FIX/broken/html.png: is an HTML page, not a JPEG, PNG or WebP picture; download the picture itself",
+            ],
         },
         Case {
             arguments: "classify FIX/broken/truncated.png",
             status: 1,
             errors: &[
-                "FIX/broken/truncated.png: cannot be decoded (unexpected end of file); it is damaged or cut short, \
-                       fetch it again",
+                "FIX/broken/truncated.png: cannot be decoded (the file ends in the middle of the picture); it is \
+                       damaged or cut short, fetch it again",
             ],
         },
         Case {
             arguments: "classify FIX/broken/truncated.webp",
             status: 1,
             errors: &[
-                "FIX/broken/truncated.webp: cannot be decoded (Format error decoding WebP: Corrupt bitstream); it is \
+                "FIX/broken/truncated.webp: cannot be decoded (the file ends in the middle of the picture); it is \
                        damaged or cut short, fetch it again",
             ],
         },

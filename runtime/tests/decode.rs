@@ -1,4 +1,5 @@
-//! Decoding of posters: file formats, EXIF orientations, colour spaces, transparency, and damaged files.
+//! Decoding of posters: file formats, EXIF orientations, colour spaces, transparency, damaged files, and those that are
+//! whole though something is wrong.
 
 use std::fs;
 
@@ -64,7 +65,7 @@ fn broken_posters_are_refused_by_name_and_reason() {
         ("truncated.webp", "cannot be decoded"),
         ("empty.jpg", "is empty"),
         ("text.jpg", "is not a JPEG, PNG or WebP picture"),
-        ("html.png", "is not a JPEG, PNG or WebP picture"),
+        ("html.png", "is an HTML page, not a JPEG, PNG or WebP picture"),
         ("huge.png", "claims 60000 x 60000 pixels"),
         ("huge.jpg", "claims 65000 x 65000 pixels"),
         ("absent.jpg", "cannot be read"),
@@ -87,8 +88,8 @@ fn truncated_posters_are_errors_and_never_panic() {
         "western-lossless.webp",
     ] {
         let bytes = fs::read(fixture("posters").join(name)).unwrap();
-        // The last twelve bytes of a PNG, its chunk IEND, hold no pixels.
-        let whole = bytes.len() - 12;
+        // The last bytes of a PNG, checksums and its chunk IEND, hold no pixels.
+        let whole = bytes.len() - 24;
         for length in (0..64).chain((64..whole).step_by(whole / 60)) {
             assert!(preprocess::decode(&bytes[..length], name).is_err(), "{name}, {length} of {} bytes", bytes.len());
         }
@@ -114,19 +115,127 @@ fn trailing_bytes_and_embedded_thumbnails_are_ignored() {
     }
 }
 
-#[test]
-fn images_of_more_than_max_pixels_are_too_large() {
-    assert_eq!(MAX_PIXELS, 100_000_000);
-    let mut header = fs::read(fixture("broken/huge.png")).unwrap();
-    // Width and height follow the signature and the IHDR chunk's length and name; its CRC follows them.
-    header[16..24].copy_from_slice(&[10_000_u32.to_be_bytes(), 10_001_u32.to_be_bytes()].concat());
+/// A chunk of a PNG with its checksum.
+fn png_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let mut crc = !0_u32;
-    for byte in &header[12..29] {
+    for byte in kind.iter().chain(data) {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
             crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
         }
     }
-    header[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    [&(data.len() as u32).to_be_bytes(), &kind[..], data, &(!crc).to_be_bytes()].concat()
+}
+
+/// A chunk of a WebP, filled up to an even length.
+fn webp_chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    [&kind[..], &(data.len() as u32).to_le_bytes(), data, &[0][..data.len() % 2]].concat()
+}
+
+/// A WebP of a claimed length.
+fn riff(size: u32, chunks: &[&[u8]]) -> Vec<u8> {
+    [b"RIFF", &size.to_le_bytes()[..], b"WEBP", &chunks.concat()].concat()
+}
+
+/// An EXIF block of one entry, the orientation.
+fn exif(orientation: u8) -> Vec<u8> {
+    [b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".as_slice(), &[orientation, 0, 0, 0, 0, 0, 0]].concat()
+}
+
+#[test]
+fn png_chunks_that_hold_no_pixels_do_not_matter() {
+    let file = fs::read(fixture("posters/western.png")).unwrap();
+    let reference = preprocess::decode(&file, "reference").unwrap();
+    let (start, header, end) = (&file[..8], &file[8..33], &file[file.len() - 12..]);
+    // The data of all IDAT chunks.
+    let (mut data, mut rest) = (Vec::<u8>::new(), &file[33..]);
+    while rest.len() > 12 {
+        let length = u32::from_be_bytes(*rest.first_chunk().unwrap()) as usize;
+        assert_eq!(&rest[4..8], b"IDAT");
+        data.extend(&rest[8..8 + length]);
+        rest = &rest[12 + length..];
+    }
+    let pixels = png_chunk(b"IDAT", &data);
+    let (first, second) = data.split_at(data.len() / 2);
+    let halves = [png_chunk(b"IDAT", first), png_chunk(b"IDAT", second)];
+    let without_checksum = |chunk: &[u8]| [&chunk[..chunk.len() - 4], &[0; 4]].concat();
+    let text = png_chunk(b"tEXt", b"Comment\0hello");
+    let wrong_sum = [&data[..data.len() - 4], &[0; 4]].concat();
+    let cases: [(&str, Vec<Vec<u8>>); 13] = [
+        ("no end", vec![header.into(), pixels.clone()]),
+        ("bytes behind the end", vec![header.into(), pixels.clone(), end.into(), b"\0\0PNG".into()]),
+        ("text with a wrong checksum", vec![header.into(), without_checksum(&text), pixels.clone(), end.into()]),
+        ("a broken colour profile", vec![header.into(), png_chunk(b"iCCP", &[b'x'; 90]), pixels.clone(), end.into()]),
+        ("text of no length", vec![header.into(), png_chunk(b"zTXt", b""), pixels.clone(), end.into()]),
+        ("text between pixels", vec![header.into(), halves[0].clone(), text, halves[1].clone(), end.into()]),
+        ("two headers", vec![header.into(), header.into(), pixels.clone(), end.into()]),
+        ("header with a wrong checksum", vec![without_checksum(header), pixels.clone(), end.into()]),
+        ("pixels with a wrong checksum", vec![header.into(), without_checksum(&pixels), end.into()]),
+        ("pixels with a wrong sum", vec![header.into(), png_chunk(b"IDAT", &wrong_sum), end.into()]),
+        ("pixels without a sum", vec![header.into(), png_chunk(b"IDAT", &data[..data.len() - 4]), end.into()]),
+        (
+            "bytes behind the pixels",
+            vec![header.into(), png_chunk(b"IDAT", &[&data[..], &[0; 99]].concat()), end.into()],
+        ),
+        ("cut in a checksum", vec![header.into(), pixels[..pixels.len() - 3].to_vec()]),
+    ];
+    for (what, chunks) in cases {
+        let file = [start, &chunks.concat()].concat();
+        assert!(
+            preprocess::decode(&file, what).unwrap_or_else(|error| panic!("{what}: {error}")) == reference,
+            "{what}"
+        );
+    }
+    // A bit of the pixels, which neither checksum covers any more.
+    let mut damaged = data.clone();
+    damaged[data.len() / 2] ^= 1;
+    let file = [start, header, &without_checksum(&png_chunk(b"IDAT", &damaged)), end].concat();
+    assert!(matches!(preprocess::decode(&file, "damaged"), Err(Error::Damaged { .. })));
+    for prefix in [b"".as_slice(), b"Exif\0\0"] {
+        let turned = png_chunk(b"eXIf", &[prefix, &exif(6)].concat());
+        let file = [start, header, &turned, &pixels, end].concat();
+        assert_eq!(preprocess::decode(&file, "turned").unwrap().dimensions(), (450, 300), "{prefix:?}");
+    }
+}
+
+#[test]
+fn webp_chunks_that_hold_no_pixels_do_not_matter() {
+    let file = fs::read(fixture("posters/western-lossless.webp")).unwrap();
+    let reference = preprocess::decode(&file, "reference").unwrap();
+    let pixels = &file[12..];
+    let odd = webp_chunk(b"XMP ", b"<x/>1");
+    let extended = |flags: u8| webp_chunk(b"VP8X", &[flags, 0, 0, 0, 43, 1, 0, 193, 1, 0]);
+    let cases = [
+        ("length 0", riff(0, &[pixels])),
+        ("length too large", riff(u32::MAX, &[pixels])),
+        ("no EXIF that is announced", riff(999, &[&extended(8), pixels])),
+        ("no transparency that is announced", riff(999, &[&extended(16), pixels])),
+        ("empty EXIF", riff(999, &[&extended(8), pixels, &webp_chunk(b"EXIF", b"")])),
+        ("EXIF that is cut", riff(999, &[&extended(8), pixels, b"EXIF\x88\x13\0\0II*\0"])),
+        ("unknown chunks", riff(999, &[&extended(8), &webp_chunk(b"PSAI", b"x"), pixels, &webp_chunk(b"abcd", b"")])),
+        ("no byte to fill up", riff(999, &[&extended(4), &odd[..odd.len() - 1], pixels])),
+        ("a tail", riff(999, &[pixels, b"\x12garbage\x12garbage"])),
+    ];
+    for (what, file) in cases {
+        assert!(
+            preprocess::decode(&file, what).unwrap_or_else(|error| panic!("{what}: {error}")) == reference,
+            "{what}"
+        );
+    }
+    for prefix in [b"".as_slice(), b"Exif\0\0"] {
+        let turned = webp_chunk(b"EXIF", &[prefix, &exif(6)].concat());
+        let file = riff(999, &[&extended(8), pixels, &turned]);
+        assert_eq!(preprocess::decode(&file, "turned").unwrap().dimensions(), (450, 300), "{prefix:?}");
+    }
+}
+
+#[test]
+fn images_of_more_than_max_pixels_are_too_large() {
+    assert_eq!(MAX_PIXELS, 100_000_000);
+    let mut header = fs::read(fixture("broken/huge.png")).unwrap();
+    // The IHDR chunk follows the signature and begins with width and height.
+    let size = [10_000_u32.to_be_bytes(), 10_001_u32.to_be_bytes()].concat();
+    let data = [&size[..], &header[24..29]].concat();
+    header[8..33].copy_from_slice(&png_chunk(b"IHDR", &data));
     assert!(matches!(preprocess::decode(&header, "x"), Err(Error::TooLarge { width: 10_000, height: 10_001, .. })));
 }

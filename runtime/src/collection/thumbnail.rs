@@ -76,7 +76,7 @@ pub(crate) mod tests {
         ];
         for Case { size, thumbnail: expected } in cases {
             let jpeg = thumbnail(&poster_like(size.0, size.1, 1).into());
-            let decoded = image::load_from_memory_with_format(&jpeg, image::ImageFormat::Jpeg).unwrap();
+            let decoded = crate::preprocess::decode(&jpeg, "thumbnail").unwrap();
             assert_eq!((decoded.width(), decoded.height()), expected, "{size:?}");
             assert!(jpeg.len() <= MAX_BYTES, "{size:?}: {} bytes", jpeg.len());
         }

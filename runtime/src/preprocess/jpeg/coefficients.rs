@@ -1,12 +1,13 @@
-//! DCT coefficients of a frame: storage of the low frequencies, sequential decoding (T.81, F.2), dequantisation
+//! DCT coefficients of a frame: storage of those that are kept, sequential decoding (T.81, F.2), dequantisation
 //! (A.3.4).
 //!
-//! `dct_resize.rs` tests the coefficients of sequential files, `tests/jpeg_scaling.rs` those of every kind.
+//! `dct_resize.rs` tests the coefficients of sequential files, `tests/jpeg.rs` those of every kind.
 
-use super::declined::Damaged;
+use super::colours::Colours;
 use super::entropy::BitReader;
 use super::frame::{ComponentHeader, FrameHeader};
 use super::plan::{Layout, Plan};
+use super::problem::Damaged;
 use super::scan_header::{ScanComponent, ScanParams};
 
 /// The zigzag sequence (T.81, A.3.6): the index, row times 8 plus column, of each coefficient of a block.
@@ -23,25 +24,31 @@ const NOT_KEPT: u32 = 0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     pub is_progressive: bool,
+    pub colours: Colours,
     /// Width and height in pixels.
     pub dimensions: (usize, usize),
     /// MCUs across and down.
     pub mcus: (usize, usize),
-    /// One component, luma, or three, luma, Cb and Cr (ITU-T T.871).
     pub components: Vec<Component>,
 }
 
 impl Frame {
-    pub fn new(header: &FrameHeader, plan: Plan) -> Self {
+    pub fn new(header: &FrameHeader, colours: Colours, plan: Plan) -> Self {
         let components = header.components.iter().zip(plan.layouts);
         Self {
             is_progressive: header.is_progressive,
+            colours,
             dimensions: header.dimensions,
             mcus: plan.mcus,
             components: components
                 .map(|(component, layout)| Component::new(component, layout, header.is_progressive))
                 .collect(),
         }
+    }
+
+    /// Whether the scans so far held every bit of every coefficient.
+    pub fn is_complete(&self) -> bool {
+        self.components.iter().all(|component| component.complete == u64::MAX)
     }
 
     /// Dequantises the coefficients, after the last scan.
@@ -65,6 +72,8 @@ pub struct Component {
     offsets: [u32; 128],
     /// One more than the zigzag index of the last coefficient that is kept.
     pub(super) kept_end: usize,
+    /// A bit for each coefficient in zigzag order whose last bit was in a scan.
+    complete: u64,
     /// The quantisation table, in zigzag order.
     quantisation: Option<[u16; 64]>,
     /// Of a progressive frame, for each block, a bit for each coefficient in zigzag order that is not zero, those not
@@ -86,7 +95,17 @@ impl Component {
         let nonzero = vec![0; if is_progressive { layout.blocks.0 * layout.blocks.1 } else { 0 }];
         let coefficients = vec![0; layout.stride() * layout.rows()];
         let (id, quantisation_table) = (header.id, header.quantisation_table);
-        Self { id, quantisation_table, layout, coefficients, offsets, kept_end, quantisation: None, nonzero }
+        Self {
+            id,
+            quantisation_table,
+            layout,
+            coefficients,
+            offsets,
+            kept_end,
+            complete: 0,
+            quantisation: None,
+            nonzero,
+        }
     }
 
     /// Takes the quantisation table that is defined when the component's first scan begins.
@@ -96,6 +115,15 @@ impl Component {
             self.quantisation = Some(*table.ok_or(Damaged)?);
         }
         Ok(())
+    }
+
+    /// Notes what a scan holds.
+    pub fn note_scan(&mut self, params: &ScanParams, is_progressive: bool) {
+        if !is_progressive {
+            self.complete = u64::MAX;
+        } else if params.low == 0 {
+            self.complete |= bit_range(params.start, params.end);
+        }
     }
 
     /// Whether a scan holds a coefficient that is kept.
@@ -163,4 +191,9 @@ impl Component {
         let offset = self.offsets[index];
         (offset != NOT_KEPT).then(|| &mut self.coefficients[dc_offset + offset as usize])
     }
+}
+
+/// The bits from `first` to `last`, both less than 64.
+pub(super) fn bit_range(first: usize, last: usize) -> u64 {
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
 }

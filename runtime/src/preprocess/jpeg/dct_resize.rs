@@ -7,21 +7,26 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::coefficients::Component;
+use super::coefficients::{Component, Frame};
+use super::colours::Colours;
+use super::plan::Layout;
+use super::sampling::Sampling;
 use crate::preprocess::rgb8::Rgb8Image;
 
-/// The image of `dimensions` (width and height in pixels), resized to `size`.
-pub fn resize(dimensions: (usize, usize), components: &[Component], size: (u32, u32)) -> Rgb8Image {
-    let matrices = |component: &Component| {
-        let (subsampling, kept) = (component.layout.subsampling, component.layout.coefficients_per_side);
-        let across = BandMatrix::new(dimensions.0, size.0 as usize, subsampling.0, kept.0);
-        let down = BandMatrix::new(dimensions.1, size.1 as usize, subsampling.1, kept.1);
-        (across, down)
-    };
-    // Cr has the layout of Cb.
-    let matrices: Vec<_> = components.iter().take(2).map(matrices).collect();
+/// The image of a frame of linear colours, resized to `size`: width and height in pixels.
+pub fn resize(frame: &Frame, size: (u32, u32)) -> Rgb8Image {
+    // Most often Cr has the layout of Cb.
+    let mut matrices: Vec<(&Layout, BandMatrix, BandMatrix)> = Vec::new();
+    for Component { layout, .. } in &frame.components {
+        if matrices.iter().all(|(other, ..)| *other != layout) {
+            let (sampling, kept) = (layout.sampling, layout.coefficients_per_side);
+            let across = BandMatrix::new(frame.dimensions.0, size.0 as usize, sampling.0, kept.0);
+            let down = BandMatrix::new(frame.dimensions.1, size.1 as usize, sampling.1, kept.1);
+            matrices.push((layout, across, down));
+        }
+    }
     let mut output = Rgb8Image::new(size.0, size.1);
-    Arch::new().dispatch(Resize { components, matrices, output: &mut output });
+    Arch::new().dispatch(Resize { frame, matrices, output: &mut output });
     output
 }
 
@@ -32,9 +37,9 @@ const STRIP: usize = 16;
 type Column = [f32; STRIP];
 
 struct Resize<'a> {
-    components: &'a [Component],
-    /// The matrices A (across) and D (down): of luma, and of chroma.
-    matrices: Vec<(BandMatrix, BandMatrix)>,
+    frame: &'a Frame,
+    /// For each layout, the matrices A (across) and D (down).
+    matrices: Vec<(&'a Layout, BandMatrix, BandMatrix)>,
     output: &'a mut Rgb8Image,
 }
 
@@ -45,13 +50,18 @@ impl WithSimd for Resize<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let width = self.output.width() as usize;
-        let mut planes = vec![vec![[0.0; STRIP]; width]; self.components.len()];
+        let components = &self.frame.components;
+        let mut planes = vec![vec![[0.0; STRIP]; width]; components.len()];
         let mut colours = vec![[[0; STRIP]; 3]; width];
         let (mut sums, mut columns) = (Vec::new(), Vec::new());
         for (strip, pixels) in self.output.as_raw_mut().chunks_mut(STRIP * 3 * width).enumerate() {
             let rows = strip * STRIP..strip * STRIP + pixels.len() / (3 * width);
-            for (index, (component, plane)) in self.components.iter().zip(&mut planes).enumerate() {
-                let (across, down) = &self.matrices[index.min(1)];
+            for (component, plane) in components.iter().zip(&mut planes) {
+                let (_, across, down) = self
+                    .matrices
+                    .iter()
+                    .find(|(layout, ..)| **layout == component.layout)
+                    .expect("every layout has its matrices");
                 columns.resize(component.layout.stride(), [0.0; STRIP]);
                 for (index, row) in rows.clone().enumerate() {
                     sums.clear();
@@ -63,7 +73,7 @@ impl WithSimd for Resize<'_> {
                 }
                 multiply_columns(&columns, across, plane);
             }
-            paint(&planes, &mut colours, pixels);
+            paint(self.frame.colours, &planes, &mut colours, pixels);
         }
     }
 }
@@ -106,17 +116,21 @@ fn multiply_columns(columns: &[Column], across: &BandMatrix, plane: &mut [Column
     }
 }
 
-/// Writes the RGB pixels of a strip from its planes, luma, or luma, Cb and Cr (T.871, 7).
+/// Writes the RGB pixels of a strip from its planes: grey, RGB, or luma, Cb and Cr (T.871, 7).
 #[inline(always)]
-fn paint(planes: &[Vec<Column>], colours: &mut [[[u8; STRIP]; 3]], pixels: &mut [u8]) {
+fn paint(space: Colours, planes: &[Vec<Column>], colours: &mut [[[u8; STRIP]; 3]], pixels: &mut [u8]) {
     for (x, (luma, colours)) in planes[0].iter().zip(&mut *colours).enumerate() {
         let (mut red, mut green, mut blue) = (*luma, *luma, *luma);
-        if let [_, cb, cr] = planes {
-            for y in 0..STRIP {
-                red[y] += 1.402 * cr[x][y];
-                green[y] -= 0.344_136 * cb[x][y] + 0.714_136 * cr[x][y];
-                blue[y] += 1.772 * cb[x][y];
+        match (space, planes) {
+            (Colours::Rgb, [_, second, third]) => (green, blue) = (second[x], third[x]),
+            (_, [_, cb, cr]) => {
+                for y in 0..STRIP {
+                    red[y] += 1.402 * cr[x][y];
+                    green[y] -= 0.344_136 * cb[x][y] + 0.714_136 * cr[x][y];
+                    blue[y] += 1.772 * cb[x][y];
+                }
             }
+            _ => {}
         }
         // 2^23 leaves no bits for a fraction, so that the lowest byte of the sum is the rounded value. 128 is the level
         // shift (T.81, A.3.1).
@@ -142,16 +156,15 @@ struct BandMatrix {
 impl BandMatrix {
     /// The matrix of one axis, `[outputs, blocks * kept]`: IDCT, chroma upsampling and triangle filter.
     ///
-    /// The axis has `length` pixels, a sample spans `subsampling` of them, and `kept` coefficients of each block are
-    /// stored.
-    fn new(length: usize, outputs: usize, subsampling: usize, kept: usize) -> Self {
+    /// The axis has `length` pixels, and `kept` coefficients of each block are stored.
+    fn new(length: usize, outputs: usize, sampling: Sampling, kept: usize) -> Self {
         let basis = dct_basis();
-        let samples = length.div_ceil(subsampling);
+        let samples = sampling.samples(length);
         let mut matrix =
             Self { starts: Vec::with_capacity(outputs), ends: Vec::with_capacity(outputs), weights: vec![] };
         for output in 0..outputs {
             let (start, weights) = triangle_filter(length, outputs, output);
-            let (start, weights) = upsample_transposed(start, &weights, subsampling, samples);
+            let (start, weights) = upsample_transposed(start, &weights, sampling, samples);
             let (block, begin) = (start / 8, matrix.weights.len());
             let blocks = (start + weights.len()).div_ceil(8) - block;
             matrix.weights.resize(begin + blocks * kept, 0.0);
@@ -190,24 +203,21 @@ fn triangle_filter(length: usize, outputs: usize, output: usize) -> (usize, Vec<
     (start, weights)
 }
 
-/// Weights of pixels as weights of samples, the transpose of chroma upsampling: the first sample, and the weights.
-///
-/// Factor 2 is upsampled as decoders usually do ("fancy upsampling" of libjpeg): a pixel is three quarters its own
-/// sample and one quarter the nearer neighbour. Larger factors repeat the sample.
-fn upsample_transposed(start: usize, weights: &[f64], subsampling: usize, samples: usize) -> (usize, Vec<f64>) {
-    if subsampling == 1 {
+/// Weights of pixels as weights of samples, the transpose of upsampling: the first sample, and the weights.
+fn upsample_transposed(start: usize, weights: &[f64], sampling: Sampling, samples: usize) -> (usize, Vec<f64>) {
+    if sampling.factor == sampling.largest {
         return (start, weights.to_vec());
     }
-    let first = (start / subsampling).saturating_sub(1);
-    let last = ((start + weights.len() - 1) / subsampling + 1).min(samples - 1);
+    let first = sampling.near(start).saturating_sub(1);
+    let last = (sampling.near(start + weights.len() - 1) + 1).min(samples - 1);
     let mut sums = vec![0.0; last - first + 1];
     for (pixel, weight) in (start..).zip(weights) {
-        let near = pixel / subsampling;
-        let far = if pixel % 2 == 1 { (near + 1).min(samples - 1) } else { near.saturating_sub(1) };
-        let share = if subsampling == 2 { 0.25 } else { 0.0 };
-        sums[near - first] += (1.0 - share) * weight;
-        if share > 0.0 {
-            sums[far - first] += share * weight;
+        let near = sampling.near(pixel) - first;
+        if sampling.is_double() {
+            sums[near] += 0.75 * weight;
+            sums[sampling.far(pixel, samples) - first] += 0.25 * weight;
+        } else {
+            sums[near] += weight;
         }
     }
     (first, sums)
@@ -227,7 +237,7 @@ fn dct_basis() -> [[f32; 8]; 8] {
 mod tests {
     use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-    use super::super::DctImage;
+    use super::super::Decoder;
     use super::*;
 
     /// The IDCT of a component: its samples, `[blocks down * 8, blocks across * 8]`.
@@ -248,20 +258,19 @@ mod tests {
     }
 
     /// The upsampled value of a component at a pixel.
-    fn at_pixel(
-        samples: &[Vec<f64>],
-        subsampling: (usize, usize),
-        ends: (usize, usize),
-        (x, y): (usize, usize),
-    ) -> f64 {
-        let weights = |pixel: usize, subsampling: usize, end: usize| {
-            let near = pixel / subsampling;
+    fn at_pixel(samples: &[Vec<f64>], layout: &Layout, (x, y): (usize, usize)) -> f64 {
+        let weights = |pixel: usize, sampling: Sampling, end: usize| {
+            let near = (2 * pixel + 1) * sampling.factor / (2 * sampling.largest);
             let far = if pixel % 2 == 1 { (near + 1).min(end - 1) } else { near.saturating_sub(1) };
-            if subsampling == 2 { [(near, 0.75), (far, 0.25)] } else { [(near, 1.0), (near, 0.0)] }
+            if sampling.largest == 2 * sampling.factor {
+                [(near, 0.75), (far, 0.25)]
+            } else {
+                [(near, 1.0), (near, 0.0)]
+            }
         };
         let mut sum = 0.0;
-        for (y, down) in weights(y, subsampling.1, ends.1) {
-            for (x, across) in weights(x, subsampling.0, ends.0) {
+        for (y, down) in weights(y, layout.sampling.1, layout.samples.1) {
+            for (x, across) in weights(x, layout.sampling.0, layout.samples.0) {
                 sum += down * across * samples[y][x];
             }
         }
@@ -273,15 +282,14 @@ mod tests {
         let (width, height) = dimensions;
         let mut planes = Vec::new();
         for component in components {
-            let (samples, subsampling) = (samples(component), component.layout.subsampling);
-            let ends = (width.div_ceil(subsampling.0), height.div_ceil(subsampling.1));
+            let samples = samples(component);
             let mut plane = vec![0.0; size.0 * size.1];
             for (index, value) in plane.iter_mut().enumerate() {
                 let across = triangle_filter(width, size.0, index % size.0);
                 let down = triangle_filter(height, size.1, index / size.0);
                 for (y, down) in (down.0..).zip(&down.1) {
                     for (x, across) in (across.0..).zip(&across.1) {
-                        *value += down * across * at_pixel(&samples, subsampling, ends, (x, y));
+                        *value += down * across * at_pixel(&samples, &component.layout, (x, y));
                     }
                 }
             }
@@ -307,7 +315,8 @@ mod tests {
                 let samples = &samples[..width * height * if colours == ColorType::Luma { 1 } else { 3 }];
                 encoder.encode(samples, width as u16, height as u16, colours).unwrap();
                 let size = (width * 2 / 5, height * 2 / 5);
-                let image = DctImage::read(&bytes, (size.0 as u32, size.1 as u32)).unwrap();
+                let decoder = Decoder::new(&bytes).unwrap();
+                let image = decoder.downscaled((size.0 as u32, size.1 as u32)).unwrap();
                 for size in [size, (size.0 / 3, size.1 / 2), (1, 1)] {
                     let expected = reference(image.0.dimensions, &image.0.components, size);
                     let resized = image.resize(size.0 as u32, size.1 as u32);

@@ -1,10 +1,11 @@
 //! Entropy decoding (T.81, annexes C and F.2.2): Huffman codes, and the additional bits that follow them.
 //!
-//! `tests/jpeg_scaling.rs` decodes files of every kind with it, and damaged ones.
+//! `tests/jpeg.rs` decodes files of every kind with it, `tests/jpeg_scaling.rs` damaged ones.
 
 use std::cell::OnceCell;
 
-use super::declined::Damaged;
+use super::problem::Damaged;
+use super::segments::Segments;
 
 /// Bits that index the code lookup; longer codes are rare.
 const CODE_BITS: u32 = 10;
@@ -267,6 +268,9 @@ impl<'a> BitReader<'a> {
     /// Skips the rest of a sequential block, from the coefficient `next` (zigzag order) on.
     #[inline(always)]
     pub fn skip_block(&mut self, table: &HuffmanTable, mut next: usize) -> Result<(), Damaged> {
+        if next >= 64 {
+            return Ok(());
+        }
         let multi_symbols = table.multi_symbols();
         while next < 64 {
             self.refill();
@@ -311,13 +315,38 @@ impl<'a> BitReader<'a> {
         self.padding > self.count
     }
 
-    /// Goes on after a restart marker (RSTm), which must come next.
-    #[inline(always)]
-    pub fn restart(&mut self) -> Result<(), Damaged> {
-        let rest = self.rest();
-        let ([0xFF, 0xD0..=0xD7, next @ ..], false) = (rest, self.is_past_end()) else { return Err(Damaged) };
+    /// Goes on after the restart marker (RSTm) number `m`, 0 to 7.
+    ///
+    /// If bytes that do not belong to the segment come before the marker, they are skipped. If the marker itself is
+    /// missing, which the next one tells, the bytes after the segment belong to the next.
+    pub fn restart(&mut self, number: u8) -> Result<(), Damaged> {
+        if self.is_past_end() {
+            return Err(Damaged);
+        }
+        let rest = self.unread();
+        let next = match rest {
+            [0xFF, 0xD0..=0xD7, next @ ..] => next,
+            _ => {
+                let mut segments = Segments { rest };
+                match segments.next_marker() {
+                    Some(code) if code == 0xD0 + number => segments.rest,
+                    _ => rest,
+                }
+            }
+        };
         *self = Self::new(next);
         Ok(())
+    }
+
+    /// The bytes from the one on that the next whole byte of the segment begins with.
+    fn unread(&self) -> &'a [u8] {
+        let mut index = self.index;
+        // Zeros after the end were no bytes.
+        for _ in 0..self.count.saturating_sub(self.padding) / 8 {
+            let is_stuffed = index >= 2 && self.bytes[index - 2..index] == [0xFF, 0];
+            index -= if is_stuffed { 2 } else { 1 };
+        }
+        &self.bytes[index..]
     }
 
     /// The bytes that are not in the buffer, which never extends past a marker.

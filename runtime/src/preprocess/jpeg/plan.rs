@@ -1,7 +1,7 @@
-//! Plan of a DCT-domain decode: how many coefficients of each block are kept, and where.
+//! Plan of a decode: how many coefficients of each block are kept, and where.
 
-use super::declined::Declined;
 use super::frame::{ComponentHeader, FrameHeader};
+use super::sampling::Sampling;
 
 /// The least scale, image to wanted size, at which DCT-domain downscaling is used. Below it, decoding all pixels and
 /// resizing them is faster.
@@ -24,45 +24,51 @@ pub struct Plan {
 /// blocks across * coefficients per side]`, where each block is a submatrix of its lowest frequencies.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// Horizontal and vertical sampling factor: blocks in an MCU.
-    pub sampling_factors: (usize, usize),
-    /// Pixels that a sample spans, across and down.
-    pub subsampling: (usize, usize),
+    /// Sampling across and down.
+    pub sampling: (Sampling, Sampling),
+    /// Samples across and down that show the image.
+    pub samples: (usize, usize),
     /// Blocks across and down, those included that only complete MCUs.
     pub blocks: (usize, usize),
-    /// Blocks across and down that show part of the image: those of a scan that is not interleaved (T.81, A.2.2).
-    pub visible_blocks: (usize, usize),
     /// Coefficients kept of each block, across and down, 2 to 8.
     pub coefficients_per_side: (usize, usize),
 }
 
 impl Plan {
-    /// The plan for an output of at most `wanted` width and height in pixels.
-    pub fn new(frame: &FrameHeader, wanted: (u32, u32)) -> Result<Self, Declined> {
+    /// The plan for all pixels.
+    pub fn full(frame: &FrameHeader) -> Self {
+        Self::new(frame, |_| (8, 8))
+    }
+
+    /// The plan for an output of at most `wanted` width and height in pixels; none if the image is too small for it.
+    pub fn downscaled(frame: &FrameHeader, wanted: (u32, u32)) -> Option<Self> {
         let (width, height) = frame.dimensions;
         let scale = (width as f64 / f64::from(wanted.0), height as f64 / f64::from(wanted.1));
-        if scale.0.min(scale.1) < MIN_SCALE {
-            return Err(Declined::TooSmall);
-        }
-        let mcus = frame.mcus();
-        let layout = |component: &ComponentHeader| {
-            let (factors, subsampling) = (component.sampling_factors, component.subsampling);
-            Layout {
-                sampling_factors: factors,
-                subsampling,
-                blocks: (mcus.0 * factors.0, mcus.1 * factors.1),
-                visible_blocks: (width.div_ceil(8 * subsampling.0), height.div_ceil(8 * subsampling.1)),
-                coefficients_per_side: (
-                    coefficients_per_side(scale.0 / subsampling.0 as f64),
-                    coefficients_per_side(scale.1 / subsampling.1 as f64),
-                ),
-            }
+        let kept = |scale: f64, sampling: Sampling| {
+            coefficients_per_side(scale * sampling.factor as f64 / sampling.largest as f64)
         };
-        Ok(Self { mcus, layouts: frame.components.iter().map(layout).collect() })
+        (scale.0.min(scale.1) >= MIN_SCALE)
+            .then(|| Self::new(frame, |(across, down)| (kept(scale.0, across), kept(scale.1, down))))
+    }
+
+    fn new(frame: &FrameHeader, kept: impl Fn((Sampling, Sampling)) -> (usize, usize)) -> Self {
+        let (mcus, (width, height)) = (frame.mcus(), frame.dimensions);
+        let layout = |ComponentHeader { sampling, .. }: &ComponentHeader| Layout {
+            sampling: *sampling,
+            samples: (sampling.0.samples(width), sampling.1.samples(height)),
+            blocks: (mcus.0 * sampling.0.factor, mcus.1 * sampling.1.factor),
+            coefficients_per_side: kept(*sampling),
+        };
+        Self { mcus, layouts: frame.components.iter().map(layout).collect() }
     }
 }
 
 impl Layout {
+    /// Blocks across and down that show part of the image: those of a scan that is not interleaved (T.81, A.2.2).
+    pub fn visible_blocks(&self) -> (usize, usize) {
+        (self.samples.0.div_ceil(8), self.samples.1.div_ceil(8))
+    }
+
     /// Coefficients in a row of the matrix.
     pub fn stride(&self) -> usize {
         self.blocks.0 * self.coefficients_per_side.0
@@ -95,23 +101,24 @@ mod tests {
     }
 
     #[test]
-    fn layouts_follow_from_scale_and_subsampling() {
-        let component = |id, factors, subsampling| ComponentHeader {
-            id,
-            quantisation_table: 0,
-            sampling_factors: (factors, factors),
-            subsampling: (subsampling, subsampling),
+    fn layouts_follow_from_scale_and_sampling() {
+        let component = |id, factor| {
+            let sampling = Sampling { factor, largest: 2 };
+            ComponentHeader { id, quantisation_table: 0, sampling: (sampling, sampling) }
         };
-        let components = vec![component(1, 2, 1), component(2, 1, 2), component(3, 1, 2)];
+        let components = vec![component(1, 2), component(2, 1), component(3, 1)];
         let frame = FrameHeader { is_progressive: false, dimensions: (500, 750), components };
-        assert_eq!(Plan::new(&frame, (100, 301)), Err(Declined::TooSmall));
+        assert_eq!(Plan::downscaled(&frame, (100, 301)), None);
 
-        let plan = Plan::new(&frame, (100, 150)).unwrap();
+        let plan = Plan::downscaled(&frame, (100, 150)).unwrap();
         let [luma, cb, cr] = &plan.layouts[..] else { panic!("{plan:?}") };
         assert_eq!(plan.mcus, (32, 47));
-        assert_eq!((luma.blocks, luma.visible_blocks, luma.coefficients_per_side), ((64, 94), (63, 94), (3, 3)));
-        assert_eq!((cb.blocks, cb.visible_blocks, cb.coefficients_per_side), ((32, 47), (32, 47), (6, 6)));
+        assert_eq!((luma.blocks, luma.visible_blocks(), luma.coefficients_per_side), ((64, 94), (63, 94), (3, 3)));
+        assert_eq!((cb.blocks, cb.visible_blocks(), cb.coefficients_per_side), ((32, 47), (32, 47), (6, 6)));
+        assert_eq!((luma.samples, cb.samples), ((500, 750), (250, 375)));
         assert_eq!(cb, cr);
         assert_eq!((luma.stride(), luma.rows(), luma.dc_offset((2, 1))), (192, 282, 3 * 192 + 6));
+        let full = Plan::full(&frame);
+        assert!(full.layouts.iter().all(|layout| layout.coefficients_per_side == (8, 8)));
     }
 }

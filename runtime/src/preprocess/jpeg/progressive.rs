@@ -1,12 +1,12 @@
 //! Progressive decoding (T.81, annex G): spectral selection and successive approximation.
 //!
 //! A refinement scan holds one bit for each coefficient that is not zero, so the zeros among the coefficients that are
-//! not kept must be known as well ([`Component::nonzero`]). `tests/jpeg_scaling.rs` compares progressive files, among
-//! them one with many refinement scans, with the decoder of all pixels.
+//! not kept must be known as well ([`Component::nonzero`]). `tests/jpeg.rs` decodes progressive files with many
+//! refinement scans.
 
-use super::coefficients::Component;
-use super::declined::Damaged;
+use super::coefficients::{Component, bit_range};
 use super::entropy::{BitReader, HuffmanTable};
+use super::problem::Damaged;
 use super::scan_header::{ScanComponent, ScanParams};
 
 impl Component {
@@ -147,9 +147,4 @@ impl Component {
         }
         bits.skip_many(rest.count_ones());
     }
-}
-
-/// The bits from `first` to `last`, both less than 64.
-fn bit_range(first: usize, last: usize) -> u64 {
-    (u64::MAX << first) & (u64::MAX >> (63 - last))
 }

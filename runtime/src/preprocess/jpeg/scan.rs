@@ -1,13 +1,12 @@
-//! Decoding of a scan: traversal of its minimum coded units (MCU; ITU-T T.81, A.2) and restart
-//! intervals (E.2.4).
+//! Decoding of a scan: traversal of its minimum coded units (MCU; ITU-T T.81, A.2) and restart intervals (E.2.4).
 //!
-//! `tests/jpeg_scaling.rs` decodes interleaved and other scans, sequential and progressive, with and without restarts.
+//! `tests/jpeg.rs` decodes interleaved and other scans, sequential and progressive, with and without restarts.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::coefficients::Frame;
-use super::declined::Damaged;
 use super::entropy::BitReader;
+use super::problem::Damaged;
 use super::scan_header::{ScanComponent, ScanParams};
 
 /// A scan whose entropy-coded data comes next.
@@ -35,9 +34,9 @@ impl WithSimd for Scan<'_, '_> {
         let Self { frame, mut components, params, restart_interval, bits } = self;
         // The MCU of a scan of one component is one block (T.81, A.2.2).
         let visible_blocks =
-            (components.len() == 1).then(|| frame.components[components[0].index].layout.visible_blocks);
+            (components.len() == 1).then(|| frame.components[components[0].index].layout.visible_blocks());
         let (across, down) = visible_blocks.unwrap_or(frame.mcus);
-        let (mut eob_run, mut until_restart) = (0, restart_interval);
+        let (mut eob_run, mut until_restart, mut restarts) = (0, restart_interval, 0);
         for row in 0..down {
             if bits.is_past_end() {
                 return Err(Damaged);
@@ -45,15 +44,16 @@ impl WithSimd for Scan<'_, '_> {
             for column in 0..across {
                 if restart_interval > 0 {
                     if until_restart == 0 {
-                        bits.restart()?;
-                        (eob_run, until_restart) = (0, restart_interval);
+                        bits.restart(restarts)?;
+                        (eob_run, until_restart, restarts) = (0, restart_interval, (restarts + 1) % 8);
                         components.iter_mut().for_each(|scan| scan.prediction = 0);
                     }
                     until_restart -= 1;
                 }
                 for scan in &mut components {
                     let component = &mut frame.components[scan.index];
-                    let (h, v) = if visible_blocks.is_some() { (1, 1) } else { component.layout.sampling_factors };
+                    let (across, down) = component.layout.sampling;
+                    let (h, v) = if visible_blocks.is_some() { (1, 1) } else { (across.factor, down.factor) };
                     for y in row * v..(row + 1) * v {
                         for x in column * h..(column + 1) * h {
                             let block = (x, y);

@@ -1,7 +1,7 @@
 //! Scan header (T.81, B.2.3): components of a scan, spectral selection and successive approximation.
 
-use super::declined::{Damaged, Declined};
 use super::entropy::HuffmanTable;
+use super::problem::{Damaged, Problem};
 
 /// A component's part in a scan.
 pub struct ScanComponent<'a> {
@@ -49,7 +49,7 @@ pub struct ScanHeader<'a> {
 
 impl<'a> ScanHeader<'a> {
     /// Reads the parameters of an SOS segment.
-    pub fn read(parameters: &'a [u8], is_progressive: bool) -> Result<Self, Declined> {
+    pub fn read(parameters: &'a [u8], is_progressive: bool) -> Result<Self, Problem> {
         let count = usize::from(*parameters.first().ok_or(Damaged)?);
         let selectors = parameters.get(1..1 + 2 * count).ok_or(Damaged)?.as_chunks().0;
         let &[start, end, approximation] = parameters.last_chunk().ok_or(Damaged)?;
@@ -57,9 +57,12 @@ impl<'a> ScanHeader<'a> {
             ScanParams { start: start.into(), end: end.into(), high: approximation >> 4, low: approximation & 15 };
         let is_dc = params.start == 0;
         let is_valid = params.start <= params.end && params.end < 64 && params.low < 14;
+        if !(1..=4).contains(&count) {
+            return Err(Problem::Damaged);
+        }
         // DC and AC coefficients are not mixed, and a scan of AC coefficients has one component (T.81, G.1.1.1.1).
         if is_progressive && (!is_valid || is_dc != (params.end == 0) || !is_dc && count != 1) {
-            return Err(Declined::Damaged);
+            return Err(Problem::Damaged);
         }
         Ok(Self { selectors, params })
     }
@@ -83,7 +86,7 @@ mod tests {
             ("point transform 14", &[1, 1, 0, 1, 5, 14]),
             ("AC of two components", &[2, 1, 0, 2, 0, 1, 5, 0]),
         ] {
-            assert_eq!(read(parameters), Err(Declined::Damaged), "{what}");
+            assert_eq!(read(parameters), Err(Problem::Damaged), "{what}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Markers and marker segments of a JPEG file (T.81, B.1.1).
 
-use super::declined::Damaged;
+use super::problem::{Damaged, Problem};
 
 /// Reader of markers and marker segments.
 pub struct Segments<'a> {
@@ -9,26 +9,48 @@ pub struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The second byte of the next marker. Bytes before it are skipped: the entropy-coded data of a scan that was not
-    /// decoded, with its stuffed zeros, and fill bytes.
-    pub fn next_marker(&mut self) -> Result<u8, Damaged> {
+    /// The second byte of the next marker, none at the end of the file. Bytes before it are skipped: fill bytes,
+    /// entropy-coded data with their stuffed zeros, and whatever does not belong there.
+    pub fn next_marker(&mut self) -> Option<u8> {
+        self.skip_to(|code| code >= 0xC0)?;
+        let code = self.rest[1];
+        self.rest = &self.rest[2..];
+        Some(code)
+    }
+
+    /// Skips the entropy-coded data of a scan. Fails if no marker follows, so that the file may end within the scan.
+    pub fn skip_scan(&mut self) -> Result<(), Problem> {
+        self.skip_to(|code| matches!(code, 0xC0..=0xCF | 0xD8..=0xFE)).ok_or(Problem::CutShort)
+    }
+
+    /// Skips to the next marker whose second byte is one that is wanted.
+    fn skip_to(&mut self, is_wanted: impl Fn(u8) -> bool) -> Option<()> {
         loop {
-            let index = self.rest.iter().position(|byte| *byte == 0xFF).ok_or(Damaged)?;
-            let code = *self.rest.get(index + 1).ok_or(Damaged)?;
-            let is_fill = code == 0xFF;
-            self.rest = &self.rest[index + if is_fill { 1 } else { 2 }..];
-            if !is_fill && code != 0 {
-                return Ok(code);
+            self.rest = &self.rest[self.rest.iter().position(|byte| *byte == 0xFF)?..];
+            match *self.rest.get(1)? {
+                // A fill byte.
+                0xFF => self.rest = &self.rest[1..],
+                code if is_wanted(code) => return Some(()),
+                _ => self.rest = &self.rest[2..],
             }
         }
     }
 
     /// The parameters of the marker segment whose marker was read, without their length.
-    pub fn parameters(&mut self) -> Result<&'a [u8], Damaged> {
-        let length = usize::from(u16_at(self.rest, 0)?);
+    pub fn parameters(&mut self) -> Result<&'a [u8], Problem> {
+        let length = usize::from(u16_at(self.rest, 0).map_err(|Damaged| Problem::CutShort)?);
+        if length > self.rest.len() {
+            return Err(Problem::CutShort);
+        }
         let parameters = self.rest.get(2..length).ok_or(Damaged)?;
         self.rest = &self.rest[length..];
         Ok(parameters)
+    }
+
+    /// The number of lines in a DNL segment (T.81, B.2.5) behind the first scan, whose data come next.
+    pub fn number_of_lines(&self) -> Option<u16> {
+        let segment = self.rest.windows(6).find(|bytes| bytes.starts_with(&[0xFF, 0xDC, 0, 4]))?;
+        u16_at(segment, 4).ok()
     }
 }
 
@@ -43,18 +65,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn markers_follow_fill_bytes_and_skipped_scans() {
-        let mut segments = Segments { rest: &[1, 2, 0xFF, 0, 3, 0xFF, 0xFF, 0xC4, 0, 4, 7, 8, 0xFF, 0xD9, 0xFF] };
-        assert_eq!(segments.next_marker(), Ok(0xC4));
+    fn markers_follow_fill_bytes_and_whatever_does_not_belong_there() {
+        let bytes = [1, 2, 0xFF, 0, 3, 0xFF, 0x12, 4, 0xFF, 0xFF, 0xC4, 0, 4, 7, 8, 0xFF, 0xD0, 5, 0xFF, 0xD9, 0xFF];
+        let mut segments = Segments { rest: &bytes };
+        assert_eq!(segments.next_marker(), Some(0xC4));
         assert_eq!(segments.parameters(), Ok([7, 8].as_slice()));
-        assert_eq!(segments.next_marker(), Ok(0xD9));
-        assert_eq!(segments.next_marker(), Err(Damaged));
+        assert_eq!(segments.skip_scan(), Ok(()));
+        assert_eq!(segments.next_marker(), Some(0xD9));
+        assert_eq!(segments.next_marker(), None);
+        assert_eq!(segments.skip_scan(), Err(Problem::CutShort));
     }
 
     #[test]
-    fn segments_that_are_shorter_than_their_length_are_damaged() {
-        for rest in [[].as_slice(), &[0], &[0, 1], &[0, 4, 7]] {
-            assert_eq!(Segments { rest }.parameters(), Err(Damaged), "{rest:?}");
+    fn segments_end_within_the_file() {
+        for (rest, problem) in [
+            ([].as_slice(), Problem::CutShort),
+            (&[0], Problem::CutShort),
+            (&[0, 4, 7], Problem::CutShort),
+            (&[0, 1], Problem::Damaged),
+        ] {
+            assert_eq!(Segments { rest }.parameters(), Err(problem), "{rest:?}");
         }
+    }
+
+    #[test]
+    fn lines_are_counted_behind_the_first_scan() {
+        assert_eq!(Segments { rest: &[1, 2, 0xFF, 0xDC, 0, 4, 1, 44, 0xFF, 0xD9] }.number_of_lines(), Some(300));
+        assert_eq!(Segments { rest: &[1, 2, 0xFF, 0xDC, 0, 4, 1] }.number_of_lines(), None);
     }
 }
