@@ -307,26 +307,26 @@ fn locked_genres_and_other_names_of_a_genre_are_respected() {
         /// The predicted genres that are added; `None` if the file is locked.
         new: Option<&'static [&'static str]>,
     }
-    let predicted = ["Sci-Fi", "Fantasy", "Music", "Sport", "Reality-TV"];
+    let predicted: &[&str] = &["Sci-Fi", "Fantasy", "Music", "Sport", "Reality-TV"];
     let cases = [
         Case { content: "<lockdata>true</lockdata>", new: None },
         Case { content: "<lockdata> True </lockdata>", new: None },
         Case { content: "<lockedfields>Name|Genres</lockedfields>", new: None },
         Case { content: "<lockedfields>genres</lockedfields>", new: None },
-        Case { content: "<lockdata>false</lockdata>", new: Some(&predicted) },
-        Case { content: "<lockedfields>Name|Cast</lockedfields>", new: Some(&predicted) },
+        Case { content: "<lockdata>false</lockdata>", new: Some(predicted) },
+        Case { content: "<lockedfields>Name|Cast</lockedfields>", new: Some(predicted) },
         Case { content: "<genre>Science Fiction</genre>", new: Some(&["Fantasy", "Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>science-fiction</genre>", new: Some(&["Fantasy", "Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>Sci-Fi &amp; Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>SF, Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>Sports</genre><genre>Reality</genre>", new: Some(&["Sci-Fi", "Fantasy", "Music"]) },
         // Two genres of IMDb.
-        Case { content: "<genre>Musical</genre>", new: Some(&predicted) },
+        Case { content: "<genre>Musical</genre>", new: Some(predicted) },
     ];
     let mut failures = Vec::new();
     for Case { content, new } in cases {
         let file = format!("<movie>{content}</movie>");
-        let change = add(file.as_bytes(), Path::new("film.nfo"), &predicted, false);
+        let change = add(file.as_bytes(), Path::new("film.nfo"), predicted, false);
         let found = match change {
             Err(NfoError::Locked { .. }) => None,
             change => {

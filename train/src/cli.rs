@@ -97,7 +97,7 @@ impl DataArgs {
     ) -> Result<Arc<PosterSet>> {
         let mut dataset = read_labels(sources, list_limit)?;
         if let Some(genres) = genres {
-            dataset.remarks(genres).iter().for_each(|remark| anstream::eprintln!("note: {remark}"));
+            dataset.remarks(genres).iter().for_each(|remark| cli_support::notice(format_args!("note: {remark}")));
             dataset = dataset.with_genres(genres);
         }
         let set = PosterSet::load(dataset, input, &self.cache)?;

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         "no label is known for a genre of the model; use labels with the same genre names ({})",
         remarks.join("; ")
     );
-    remarks.iter().for_each(|remark| anstream::eprintln!("note: {remark}"));
+    remarks.iter().for_each(|remark| cli_support::notice(format_args!("note: {remark}")));
 
     let classify = |labelled: &LabelledPoster| model.classify_file(&labelled.path);
     let predictions: Vec<_> = dataset.posters.par_iter().map(classify).collect();
