@@ -187,7 +187,7 @@ pub fn native() -> Vec<Vec<u8>> {
         }
     }
     let genres = SHIPPED.card().genres.len() / SHARE as usize;
-    vec![with_card(model.encode_to_vec(), &card_for(24, 32, genres))]
+    vec![with_card(model.encode_to_vec(), &card_for(32, 64, genres))]
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub fn jpeg(bytes: &[u8]) {
     let Some(reference) = reference_jpeg(bytes).filter(|_| !is_turned) else { return };
     // What lies outside of 0 to 255 is clamped before resizing or after it.
     let saturated = reference.as_raw().iter().filter(|value| matches!(value, 0 | 255)).count();
-    if saturated * 50 > reference.as_raw().len() {
+    if saturated * 200 > reference.as_raw().len() {
         return;
     }
     let expected = preprocess::resize(&reference, SMALL.0, SMALL.1);

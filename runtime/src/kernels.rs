@@ -33,6 +33,7 @@ use std::cell::RefCell;
 pub use block::Block;
 use block::{BlockScratch, Input};
 pub use conv::Convolution;
+use conv::checked_output_size;
 use gemm::{Pointwise, Target};
 pub use head::{Dense, Head, Matrix};
 use im2col::StemInput;
@@ -105,6 +106,12 @@ impl Backbone {
     pub fn feature_count(&self) -> usize {
         let taps = self.blocks.iter().filter(|block| block.is_tapped()).map(Block::expanded_channels);
         taps.sum::<usize>() + self.last.outputs()
+    }
+
+    /// Whether no layer's input, with its padding, is smaller than a kernel for an image of `size` height and width.
+    pub fn takes(&self, size: [usize; 2]) -> bool {
+        let mut layers = [self.stem].into_iter().chain(self.blocks.iter().map(Block::geometry));
+        layers.try_fold(size, |size, (pads, stride)| checked_output_size(size, pads, stride)).is_some()
     }
 
     /// Global averages of the tapped blocks' expanded feature maps, in order, and of the last convolution's outputs.

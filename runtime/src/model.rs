@@ -318,7 +318,11 @@ impl Model {
 fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine) -> Result<Backend, EngineError> {
     if engine != Engine::Tract && card.output == Output::Probabilities {
         let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, Arch::new()));
-        if let Some(network) = network.filter(|network| network.classes() == card.genres.len()) {
+        let fits = |network: &MobileNet| {
+            let size = [card.input.height as usize, card.input.width as usize];
+            network.classes() == card.genres.len() && network.backbone.takes(size)
+        };
+        if let Some(network) = network.filter(fits) {
             return Ok(Backend::Native(Box::new(network)));
         }
     }

@@ -30,7 +30,7 @@ fn value(name: &str, elem_type: i32, dims: &[i64]) -> Value {
 fn node(operator: &str, input: &[&str], output: &str) -> Node {
     Node {
         op_type: operator.into(),
-        name: format!("the_{}", operator.to_lowercase()),
+        name: format!("{output}_of_{}", operator.to_lowercase()),
         input: input.iter().map(ToString::to_string).collect(),
         output: vec![output.into()],
         ..Default::default()

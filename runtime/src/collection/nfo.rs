@@ -544,7 +544,9 @@ fn lock(document: &Document) -> Option<&'static str> {
 /// `Sci-Fi & Fantasy` and lists that somebody has typed are several genres, too.
 fn parts(value: &str) -> impl Iterator<Item = String> {
     let normal = |part: &str| {
-        let letters: String = part.to_lowercase().chars().filter(|sign| sign.is_alphanumeric()).collect();
+        // An entity of the file's own stays as it is written, `&sf;`.
+        let is_word = |sign: &char| sign.is_alphanumeric() && !part.contains('&');
+        let letters: String = part.to_lowercase().chars().filter(is_word).collect();
         let known = SYNONYMS.iter().find(|(synonym, _)| *synonym == letters).map(|(_, name)| name.to_string());
         // What has signs only is told apart by them.
         known.unwrap_or(if letters.is_empty() { part.trim().to_lowercase() } else { letters })

@@ -59,7 +59,8 @@ impl Table {
             Some(list) => genre_lists(rows.iter().map(|(_, row)| &row[list])),
             None => vec![Vec::new(); rows.len()],
         };
-        if columns.genres.is_empty() && columns.list.is_none() {
+        let has_lists = lists.iter().any(|list| !list.is_empty()) || (columns.list.is_some() && !genres.is_empty());
+        if columns.genres.is_empty() && !has_lists {
             return Err(DatasetError::Header { csv, problem: no_genres(&columns.passed_over, genres) });
         }
         Ok(Self { csv, header, rows, names, columns, lists, wanted: genres.to_vec() })

@@ -97,6 +97,11 @@ impl Block {
         output_size(size, self.pads, self.depthwise.stride())
     }
 
+    /// Zero padding in pixels (top, left, bottom, right) and stride of the depthwise convolution.
+    pub fn geometry(&self) -> ([usize; 4], usize) {
+        (self.pads, self.depthwise.stride())
+    }
+
     /// Runs the block, strip by strip, for an expanded feature map of `height` by `width` pixels.
     ///
     /// The output, NHWC `[output height, output width, outputs]`, is written to the beginning of `y`, which grows if

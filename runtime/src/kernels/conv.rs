@@ -21,6 +21,19 @@ pub struct Convolution<'a> {
 }
 
 /// Height and width of a 3 x 3 convolution's output for an input of `height` by `width` pixels.
-pub fn output_size([height, width]: [usize; 2], [top, left, bottom, right]: [usize; 4], stride: usize) -> [usize; 2] {
-    [height + top + bottom, width + left + right].map(|side| (side - KERNEL) / stride + 1)
+///
+/// # Panics
+/// If a side with its padding is shorter than the kernel.
+pub fn output_size(size: [usize; 2], pads: [usize; 4], stride: usize) -> [usize; 2] {
+    checked_output_size(size, pads, stride).expect("an input as large as the kernel")
+}
+
+/// [`output_size`], or `None` if a side with its padding is shorter than the kernel.
+pub fn checked_output_size(
+    [height, width]: [usize; 2],
+    [top, left, bottom, right]: [usize; 4],
+    stride: usize,
+) -> Option<[usize; 2]> {
+    let side = |padded: usize| Some(padded.checked_sub(KERNEL)? / stride + 1);
+    Some([side(height + top + bottom)?, side(width + left + right)?])
 }
