@@ -230,6 +230,19 @@ fn webp_chunks_that_hold_no_pixels_do_not_matter() {
 }
 
 #[test]
+fn sizes_that_webp_frames_claim_are_limited() {
+    // 40 x 60 pixels of the file, but 16,383 x 16,383 of the frame.
+    let frame = webp_chunk(b"VP8 ", &[0x70, 9, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f]);
+    let extended = |flags: u8| webp_chunk(b"VP8X", &[flags, 0, 0, 0, 39, 0, 0, 59, 0, 0]);
+    let moving = [&[0; 6], &[39, 0, 0, 59, 0, 0, 0, 0, 0, 0][..], &frame].concat();
+    let animation = [webp_chunk(b"ANIM", &[0; 6]), webp_chunk(b"ANMF", &moving)].concat();
+    for file in [riff(99, &[&frame]), riff(99, &[&extended(16), &webp_chunk(b"ALPH", &[0]), &frame])] {
+        assert!(matches!(preprocess::decode(&file, "x"), Err(Error::TooLarge { width: 16_383, height: 16_383, .. })));
+    }
+    assert!(matches!(preprocess::decode(&riff(99, &[&extended(2), &animation]), "x"), Err(Error::Damaged { .. })));
+}
+
+#[test]
 fn images_of_more_than_max_pixels_are_too_large() {
     assert_eq!(MAX_PIXELS, 100_000_000);
     let mut header = fs::read(fixture("broken/huge.png")).unwrap();

@@ -46,24 +46,37 @@ impl WebP {
         if pixels.is_cut {
             return Err(Refusal::Damaged(CUT_SHORT.into()));
         }
-        let before = match &pixels.kind {
-            b"ANMF" => animation,
-            b"VP8 " => alpha,
-            _ => None,
-        };
         let mut chunks = Vec::new();
-        if let (Some(before), Some((flags, size))) = (before, extended.and_then(|chunk| chunk.data.split_first())) {
-            // The other flags announce chunks that are left out.
-            let flags = if before.kind == *b"ALPH" { ALPHA } else { flags & ALPHA | ANIMATION };
-            write_chunk(*b"VP8X", &[&[flags], size].concat(), &mut chunks);
-            write_chunk(before.kind, before.data, &mut chunks);
+        match (&pixels.kind, animation, alpha) {
+            (b"ANMF", Some(animation), _) => {
+                // The other flags announce chunks that are left out.
+                if let Some((flags, size)) = extended.and_then(|chunk| chunk.data.split_first()) {
+                    write_chunk(*b"VP8X", &[&[flags & ALPHA | ANIMATION], size].concat(), &mut chunks);
+                }
+                write_chunk(animation.kind, animation.data, &mut chunks);
+            }
+            (b"VP8 ", _, Some(alpha)) => {
+                // The size that the frame itself claims, whatever the file does: memory is reserved for it.
+                let size = frame_size(&pixels).unwrap_or_default();
+                let [width, height] = [size.0, size.1].map(|length| length.saturating_sub(1).to_le_bytes());
+                write_chunk(*b"VP8X", &[&[ALPHA, 0, 0, 0], &width[..3], &height[..3]].concat(), &mut chunks);
+                write_chunk(alpha.kind, alpha.data, &mut chunks);
+            }
+            _ => {}
         }
         write_chunk(pixels.kind, pixels.data, &mut chunks);
         let mut file = Vec::new();
         write_chunk(*b"RIFF", &[b"WEBP", &chunks[..]].concat(), &mut file);
 
         let decoder = WebPDecoder::new(Cursor::new(file))?;
-        Ok(Self { dimensions: decoder.dimensions(), orientation, decoder })
+        let dimensions = decoder.dimensions();
+        let mut frames = pixels.data.get(16..).filter(|_| pixels.kind == *b"ANMF").unwrap_or_default();
+        while let Some(frame) = next_chunk(&mut frames) {
+            if frame_size(&frame).is_some_and(|(width, height)| width > dimensions.0 || height > dimensions.1) {
+                return Err(Refusal::Damaged("its first frame is larger than the animation".into()));
+            }
+        }
+        Ok(Self { dimensions, orientation, decoder })
     }
 
     /// Decodes the pixels.
@@ -100,6 +113,21 @@ fn next_chunk<'a>(rest: &mut &'a [u8]) -> Option<Chunk<'a>> {
     let is_padded = length % 2 == 1 && !next.first().is_some_and(u8::is_ascii_uppercase);
     *rest = if is_padded { next.get(1..).unwrap_or_default() } else { next };
     Some(Chunk { kind, data, is_cut: data.len() < length })
+}
+
+/// Width and height in the header of a lossy (RFC 6386, 9.1) or lossless (RFC 9649, 3.4) frame.
+fn frame_size(chunk: &Chunk) -> Option<(u32, u32)> {
+    match (&chunk.kind, chunk.data) {
+        (b"VP8 ", &[_, _, _, _, _, _, w0, w1, h0, h1, ..]) => {
+            let length = |bytes| u32::from(u16::from_le_bytes(bytes) & 0x3FFF);
+            Some((length([w0, w1]), length([h0, h1])))
+        }
+        (b"VP8L", &[_, b0, b1, b2, b3, ..]) => {
+            let bits = u32::from_le_bytes([b0, b1, b2, b3]);
+            Some((1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)))
+        }
+        _ => None,
+    }
 }
 
 fn write_chunk(kind: [u8; 4], data: &[u8], file: &mut Vec<u8>) {
