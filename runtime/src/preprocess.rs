@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn transparent_pixels_are_blended_over_white() {
-        let mut png = Cursor::new(Vec::new());
+        let mut png = std::io::Cursor::new(Vec::new());
         let image = image::RgbaImage::from_fn(2, 1, |x, _| image::Rgba([200, 0, 0, if x == 0 { 0 } else { 255 }]));
         image.write_to(&mut png, image::ImageFormat::Png).unwrap();
         let decoded = decode(png.get_ref(), "test.png").unwrap();
