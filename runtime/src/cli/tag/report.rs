@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::slideshow::Slideshow;
 use super::Args;
 use anyhow::{Context, Result};
 use cli_support::complain;
@@ -89,8 +90,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes all results of the posters in the state file.
-    pub(super) fn write(&mut self, tagger: Tagger, state: &State) -> Result<()> {
+    /// Writes all results of the posters in the state file, and shows those that were read in this pass.
+    pub(super) fn write(&mut self, tagger: Tagger, state: &State, slideshow: Option<&Slideshow>) -> Result<()> {
         self.support = vec![0; tagger.model.card().genres.len()];
         let mut outputs = if self.args.dry_run { Vec::new() } else { self.outputs(tagger)? };
         let mut after = 0;
@@ -104,8 +105,13 @@ impl<'a> Report<'a> {
                     Err(failure) => self.fail(&failure.to_string()),
                     Ok(prediction) => {
                         self.tagged += 1;
-                        self.new += usize::from(self.stats.read.contains(&poster.ordinal));
                         let tagged = tagger.tag(poster, prediction);
+                        if self.stats.read.contains(&poster.ordinal) {
+                            self.new += 1;
+                            if let Some(slideshow) = slideshow {
+                                slideshow.add(tagger, &tagged);
+                            }
+                        }
                         tagged.genres.iter().for_each(|genre| self.support[*genre] += 1);
                         for (path, output) in &mut outputs {
                             output.add(tagger, &tagged).with_context(|| not_written(path))?;

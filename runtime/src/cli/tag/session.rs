@@ -12,6 +12,7 @@ use std::{fs, mem};
 use anyhow::{Context, Result};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::super::slideshow::Slideshow;
 use super::Args;
 use super::report::{Report, not_written};
 use runtime::atomic_file::{self, AtomicFile};
@@ -40,6 +41,8 @@ pub struct Session<'a> {
     interrupted: Arc<AtomicBool>,
     /// Messages of the previous pass; `None` before the first.
     messages: Option<HashSet<String>>,
+    /// Shows each newly tagged poster.
+    pub slideshow: Option<Slideshow>,
 }
 
 impl<'a> Session<'a> {
@@ -73,7 +76,7 @@ impl<'a> Session<'a> {
         scan.include = Globs::new(&args.include)?;
         scan.exclude = Globs::new(&args.exclude)?;
         let folder = folder.to_path_buf();
-        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, messages: None })
+        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, messages: None, slideshow: None })
     }
 
     /// Folder of the collection, or of the single image.
@@ -120,7 +123,7 @@ impl<'a> Session<'a> {
             anstream::eprintln!("interrupted; {read} posters of {total} are done and remembered, run again to go on");
             return Ok(None);
         }
-        report.write(self.tagger(), &self.state)?;
+        report.write(self.tagger(), &self.state, self.slideshow.as_ref())?;
         self.messages = Some(report.messages.clone());
         Ok(Some(report))
     }
