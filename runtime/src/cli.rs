@@ -5,6 +5,8 @@ pub mod classify;
 pub mod evaluate;
 pub mod inspect;
 pub mod install;
+pub mod show;
+mod slideshow;
 pub mod tag;
 pub mod watch;
 

@@ -25,6 +25,7 @@
 //! | `evaluation` | by `cli` | labelled posters from CSV ([`dataset`]), [`metrics`] and thresholds |
 //! | `atomic-file` | by `cli` | [`atomic_file`]: atomic writes |
 //! | `collection` | by `cli` | [`collection`]: tagging of a media library, SQLite, NFO files, watching |
+//! | `display` | by `cli` | [`display`]: a poster with its title and genres on a small display |
 //! | `cli` | yes | the program `runtime` |
 //!
 //! The library prints nothing, sets no panic hook and handles no signal. Training uses these very modules, so that a
@@ -39,6 +40,8 @@ pub mod atomic_file;
 pub mod collection;
 #[cfg(feature = "evaluation")]
 pub mod dataset;
+#[cfg(feature = "display")]
+pub mod display;
 mod error;
 mod kernels;
 pub mod metrics;

@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use cli_support::Outcome;
 use mimalloc::MiMalloc;
 
-use crate::cli::{bench, classify, evaluate, inspect, install, tag, watch};
+use crate::cli::{bench, classify, evaluate, inspect, install, show, tag, watch};
 
 /// glibc's allocator keeps a megabyte more for every poster when several threads run a model. (Without its feature
 /// `no_thp`, mimalloc asks for pages of 2 MB: a model then takes twice the memory that it needs.)
@@ -29,6 +29,7 @@ enum Command {
     Classify(classify::Args),
     Tag(tag::Args),
     Watch(watch::Args),
+    Show(show::Args),
     Evaluate(evaluate::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
@@ -52,6 +53,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Classify(args) => classify::run(&args),
         Command::Tag(args) => tag::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),

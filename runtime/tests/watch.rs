@@ -187,6 +187,26 @@ fn a_dry_run_says_what_it_would_write_once_and_writes_nothing() {
 }
 
 #[test]
+fn new_posters_are_shown_and_a_display_that_fails_stops_nothing() {
+    let folder = TempDir::new().unwrap();
+    let card = folder.path().join("card.png");
+    let watch = Watch::start(&["--display", &format!("png:{},size=128x64,mono", card.display())]);
+    fs::copy(fixture("posters/western.png"), watch.poster("Red Mesa (1962)")).unwrap();
+    watch.wait("a card", || card.exists());
+    watch.stop();
+
+    // It fails when it is opened, and again with each poster.
+    let watch = Watch::start(&["--display", "terminal,size=40x20"]);
+    for film in ["First (1999)", "Second (1999)"] {
+        fs::copy(fixture("posters/western.png"), watch.poster(film)).unwrap();
+        watch.wait_for_line("out", film);
+    }
+    let errors = watch.lines("err", "error:");
+    assert!(errors.len() == 1 && errors[0].contains("terminal: has 40 x 20 pixels"), "{errors:?}");
+    watch.stop();
+}
+
+#[test]
 fn exit_status_and_message() {
     struct Case<'a> {
         arguments: &'a [&'a str],

@@ -9,7 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 use cli_support::{Outcome, on_ctrl_c};
 use runtime::collection::watch::{Debouncer, LibraryWatcher, wait};
+use runtime::display::Target;
 
+use super::slideshow::Slideshow;
 use super::tag;
 
 /// Seconds between two scans if the operating system reports no changes.
@@ -39,6 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=DAY))]
     #[arg(help_heading = "Watching")]
     poll: Option<u64>,
+
+    /// Show each newly tagged poster on a display, named as for `runtime show`
+    #[arg(long, value_name = "TARGET", help_heading = "Watching")]
+    display: Option<Target>,
 }
 
 /// Tags a collection whenever it changes. Each failure is printed to standard error when it is new.
@@ -53,6 +59,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
         let _ = stop.try_send(());
     })?;
     let mut session = tag::Session::open(&args.tag, stopped.clone())?;
+    session.slideshow = args.display.clone().map(Slideshow::start);
     let mut debouncer = Debouncer::new(Duration::from_secs(args.debounce));
 
     // Watching begins before the first pass, so that no change is missed.

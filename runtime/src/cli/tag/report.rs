@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::super::slideshow::Slideshow;
 use super::Args;
 use anyhow::{Context, Result};
 use cli_support::{complain, notice};
@@ -112,8 +113,15 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes all results of the posters in the state file. Returns false, and writes none, if it is interrupted before.
-    pub(super) fn write(&mut self, tagger: Tagger, state: &State, interrupted: &AtomicBool) -> Result<bool> {
+    /// Writes all results of the posters in the state file, and shows those that were read in this pass. Returns false,
+    /// and writes none, if it is interrupted before.
+    pub(super) fn write(
+        &mut self,
+        tagger: Tagger,
+        state: &State,
+        slideshow: Option<&Slideshow>,
+        interrupted: &AtomicBool,
+    ) -> Result<bool> {
         self.support = vec![0; tagger.model.card().genres.len()];
         let mut outputs = match self.outputs(tagger, interrupted) {
             Err(_) if interrupted.load(Ordering::Relaxed) => return Ok(false),
@@ -130,8 +138,13 @@ impl<'a> Report<'a> {
                     Err(failure) => self.fail(&failure.to_string()),
                     Ok(prediction) => {
                         self.tagged += 1;
-                        self.new += usize::from(self.stats.read.contains(&poster.ordinal));
                         let tagged = tagger.tag(poster, prediction);
+                        if self.stats.read.contains(&poster.ordinal) {
+                            self.new += 1;
+                            if let Some(slideshow) = slideshow {
+                                slideshow.add(tagger, &tagged);
+                            }
+                        }
                         tagged.genres.iter().for_each(|genre| self.support[*genre] += 1);
                         for (path, output) in &mut outputs {
                             output.add(tagger, &tagged).with_context(|| not_written(path))?;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use cli_support::notice;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::super::slideshow::Slideshow;
 use super::Args;
 use super::report::{Report, not_written};
 use runtime::atomic_file;
@@ -41,6 +42,8 @@ pub struct Session<'a> {
     interrupted: Arc<AtomicBool>,
     /// Messages of the previous pass; `None` before the first.
     messages: Option<HashSet<String>>,
+    /// Shows each newly tagged poster.
+    pub slideshow: Option<Slideshow>,
 }
 
 impl<'a> Session<'a> {
@@ -72,7 +75,7 @@ impl<'a> Session<'a> {
         scan.include = Globs::new(&args.include)?;
         scan.exclude = Globs::new(&args.exclude)?;
         let folder = folder.to_path_buf();
-        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, messages: None })
+        Ok(Self { args, folder, scan, model, point, state, pool, interrupted, messages: None, slideshow: None })
     }
 
     /// Folder of the collection, or of the single image.
@@ -122,7 +125,7 @@ impl<'a> Session<'a> {
         progress.finish();
         report.elapsed = start.elapsed();
         let is_interrupted = self.interrupted.load(Ordering::Relaxed);
-        if is_interrupted || !report.write(self.tagger(), &self.state, &self.interrupted)? {
+        if is_interrupted || !report.write(self.tagger(), &self.state, self.slideshow.as_ref(), &self.interrupted)? {
             let read = report.stats.read.len();
             notice(format_args!("interrupted; {read} posters of {total} are done and remembered, run again to go on"));
             return Ok(None);
