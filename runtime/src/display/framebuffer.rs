@@ -92,6 +92,7 @@ struct Format {
 
 impl Framebuffer {
     /// Opens a device. Its panel may show fewer colours than the kernel says.
+    #[expect(unsafe_code, reason = "the kernel tells the format of a framebuffer only by ioctl")]
     pub fn open(path: &Path, colors: Colors) -> Result<Self, DisplayError> {
         let unusable = |cause: io::Error| DisplayError::unusable(path, cause);
         let unsupported = |problem| DisplayError::Unsupported { path: path.to_path_buf(), problem };
@@ -183,6 +184,7 @@ mod tests {
         Bitfield { offset, length, msb_right: 0 }
     }
 
+    #[expect(unsafe_code, reason = "the kernel's structure has no default")]
     fn fixed(line_length: u32, visual: u32) -> FixedInfo {
         // SAFETY: every field is a number.
         FixedInfo { line_length, visual, kind: PACKED_PIXELS, ..unsafe { std::mem::zeroed() } }
