@@ -30,7 +30,7 @@ fn value(name: &str, elem_type: i32, dims: &[i64]) -> Value {
 fn node(operator: &str, input: &[&str], output: &str) -> Node {
     Node {
         op_type: operator.into(),
-        name: format!("{output}_of_{}", operator.to_lowercase()),
+        name: format!("the_{}", operator.to_lowercase()),
         input: input.iter().map(ToString::to_string).collect(),
         output: vec![output.into()],
         ..Default::default()
@@ -140,7 +140,8 @@ fn graphs_of_other_exporters_give_the_same_probabilities() {
                 graph.node.insert(0, with_int(node("Cast", &["poster"], "half"), "to", data_type::FLOAT16.into()));
                 graph.node[1].input[0] = "half".into();
                 graph.node[3].output[0] = "halves".into();
-                graph.node.push(with_int(node("Cast", &["halves"], "probabilities"), "to", data_type::FLOAT.into()));
+                let back = with_int(node("Cast", &["halves"], "probabilities"), "to", data_type::FLOAT.into());
+                graph.node.push(Node { name: "the_cast_back".into(), ..back });
             },
         },
         Case {
