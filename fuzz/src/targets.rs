@@ -98,7 +98,8 @@ pub fn png(bytes: &[u8]) {
 
 /// CRC-32 of PNG (ISO 3309), bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ 0xEDB8_8320 * (crc & 1));
+    let step =
+        |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)));
     !bytes.iter().fold(u32::MAX, step)
 }
 

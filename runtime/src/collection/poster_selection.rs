@@ -338,7 +338,7 @@ fn films(folder: &Folder) -> (Vec<Film>, bool) {
     }
     let name = folder.name.name.to_string_lossy();
     let own = |kind: Kind| {
-        let title = naming::title(if kind == Kind::Show { series::without_season(&name) } else { &*name });
+        let title = naming::title(if kind == Kind::Show { series::without_season(&name) } else { &name });
         (vec![Film { kind, title, video: None, common_name: None, names: Vec::new() }], true)
     };
     let videos: Vec<&Name> = folder.videos.iter().filter(|video| !naming::is_extra(video.stem())).collect();

@@ -173,7 +173,6 @@ impl<S: Simd, W: Weight> Panel<'_, '_, S, W> {
 
     /// The micro-kernel: bias plus dot products of `MR` pixels from `pixel` on with the panel's first `VECTORS` vectors
     /// of output channels, all in registers.
-    #[expect(clippy::needless_range_loop, reason = "the loops index several arrays, and unroll only as ranges")]
     #[inline(always)]
     fn accumulate<const MR: usize, const VECTORS: usize>(&self, pixel: usize) -> [[S::f32s; VECTORS]; MR] {
         let (simd, inputs) = (self.simd, self.layer.inputs);

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn formats_are_told_from_their_first_bytes() {
-        let cases: [(&[u8], Result<Format, Option<&str>>); 20] = [
+        type Case<'a> = (&'a [u8], Result<Format, Option<&'a str>>);
+        let cases: [Case; 20] = [
             (b"\xff\xd8\xff\xe0", Ok(Format::Jpeg)),
             (b"\x89PNG\r\n\x1a\n\0\0", Ok(Format::Png)),
             (b"RIFF\0\0\0\0WEBPVP8 ", Ok(Format::WebP)),

@@ -207,7 +207,8 @@ pub fn episodes(keys: &[&str], own: &str) -> Vec<Option<String>> {
     let mut shows: Vec<Option<String>> = keys.iter().map(|key| certain_episode(key).map(String::from)).collect();
     let plain: Vec<String> = keys.iter().map(|key| plain(key)).collect();
     let mut by_date: HashMap<Vec<String>, Vec<usize>> = HashMap::new();
-    let mut by_number: BTreeMap<(Vec<String>, Form), Vec<(usize, Numbered)>> = BTreeMap::new();
+    type Videos<'a> = Vec<(usize, Numbered<'a>)>;
+    let mut by_number: BTreeMap<(Vec<String>, Form), Videos> = BTreeMap::new();
     for (index, key) in keys.iter().enumerate().filter(|(index, _)| shows[*index].is_none()) {
         if let Some((show, _)) = dated(key) {
             by_date.entry(words(show)).or_default().push(index);

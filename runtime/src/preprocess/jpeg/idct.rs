@@ -86,6 +86,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_range_loop, reason = "the names are those of the formula")]
     #[test]
     fn blocks_are_those_of_the_standards_formula() {
         let mut state = 1_u32;

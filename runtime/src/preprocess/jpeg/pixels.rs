@@ -95,7 +95,7 @@ impl Plane {
             pixels[0] = value(pair[0], pair[1], bias[1]);
             pixels[1] = value(pair[1], pair[0], bias[0]);
         }
-        if row.len() % 2 == 0 {
+        if row.len().is_multiple_of(2) {
             row[2 * last + 1] = value(sums[last], sums[last], bias[1]);
         }
     }
