@@ -50,7 +50,7 @@ fn recorded(instructions: u32) -> LibraryBenchmarkConfig {
     config
 }
 
-#[library_benchmark(config = recorded(19_579_234))]
+#[library_benchmark(config = recorded(19_652_076))]
 #[bench::shipped()]
 fn load() -> Model {
     let model = Model::shipped().expect("the shipped model can be used");
@@ -58,26 +58,26 @@ fn load() -> Model {
     model
 }
 
-#[library_benchmark(config = recorded(22_869_530))]
+#[library_benchmark(config = recorded(21_832_300))]
 #[bench::photographic(inputs())]
 fn decode(inputs: &Inputs) -> DecodedImage {
     let size = inputs.model.card().input.size();
     preprocess::decode_for(black_box(&inputs.bytes), "drawn", MAX_PIXELS, size).expect("the poster is sound")
 }
 
-#[library_benchmark(config = recorded(14_033_715))]
+#[library_benchmark(config = recorded(14_148_545))]
 #[bench::photographic(inputs())]
 fn resize(inputs: &Inputs) -> Vec<f32> {
     preprocess::tensor(black_box(&inputs.picture), &inputs.model.card().input)
 }
 
-#[library_benchmark(config = recorded(252_525_397))]
+#[library_benchmark(config = recorded(252_779_616))]
 #[bench::photographic(inputs())]
 fn infer(inputs: &Inputs) -> Vec<f32> {
     inputs.model.probabilities(black_box(&inputs.tensor)).expect("the model runs")
 }
 
-#[library_benchmark(config = recorded(452))]
+#[library_benchmark(config = recorded(458))]
 #[bench::photographic(inputs())]
 fn threshold(inputs: &Inputs) -> Vec<usize> {
     inputs.model.default_operating_point().decide(black_box(&inputs.probabilities))

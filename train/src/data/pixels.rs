@@ -21,7 +21,7 @@ use crate::files::{map_cache, write_cache};
 use crate::progress::progress_bar;
 
 /// Must change with every change of the preprocessing or of the file's layout.
-const VERSION: &str = "pixels 3";
+const VERSION: &str = "pixels 4";
 
 /// Posters decoded at a time, which bounds the memory.
 const CHUNK: usize = 512;
