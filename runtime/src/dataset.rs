@@ -122,7 +122,7 @@ pub enum DatasetError {
     NotText {
         /// The file.
         csv: PathBuf,
-        /// What the file is.
+        /// Kind of file.
         found: &'static str,
     },
     /// The file is not CSV.
@@ -228,7 +228,7 @@ impl Dataset {
         Self { genres: genres.to_vec(), posters: posters.collect(), passed_over: self.passed_over }
     }
 
-    /// What differs between the genres of the labels and those of a model, in sentences for people.
+    /// Differences between the genres of the labels and those of a model, in sentences for people.
     pub fn remarks(&self, genres: &[String]) -> Vec<String> {
         let missing = |names: &[String], others: &[String]| {
             let missing: Vec<&str> = names.iter().filter(|name| !others.contains(name)).map(String::as_str).collect();

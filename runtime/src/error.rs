@@ -74,7 +74,7 @@ pub enum Error {
     OtherFormat {
         /// Path or name of the poster.
         name: String,
-        /// What the file is: a noun phrase.
+        /// Kind of file: a noun phrase.
         format: &'static str,
     },
     /// The image is of a rare kind of a supported format.
@@ -129,7 +129,7 @@ pub enum CardError {
     Malformed {
         /// The field.
         key: &'static str,
-        /// What is wrong with it.
+        /// Problem with it.
         reason: String,
     },
 }

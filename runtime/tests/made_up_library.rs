@@ -47,7 +47,7 @@ fn films_and_series_are_found_as_they_are_named() {
     assert!(100 * wrong.len() <= 2 * count, "{} of {count} are wrong: {wrong:#?}", wrong.len());
 }
 
-/// What is not as it should be.
+/// Differences from the expected result.
 fn problems(library: &std::path::Path, truth: &Truth, poster: &Poster) -> Vec<String> {
     let mut problems = Vec::new();
     if (poster.kind == Kind::Show) != truth.is_show {

@@ -1,4 +1,4 @@
-//! Where the program writes: files, links, devices, pipes and standard output, and readers that close a pipe.
+//! Outputs of the program: files, links, devices, pipes and standard output, and readers that close a pipe.
 
 #![cfg(all(feature = "cli", unix))]
 

@@ -1,4 +1,4 @@
-//! What a rewritten file keeps: owner, group, mode and extended attributes, among which are POSIX ACLs.
+//! File attributes that a rewritten file keeps: owner, group, mode and extended attributes, among which are POSIX ACLs.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;

@@ -21,7 +21,7 @@ const READER_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two attempts to write into a stream that another program has made non-blocking.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What an output path leads to.
+/// Target of an output path.
 #[derive(Debug)]
 pub enum Destination {
     /// A regular file, or none yet.

@@ -240,7 +240,7 @@ pub enum NfoLocation<'a> {
     SharedFolder {
         /// Path of the video file.
         video: &'a Path,
-        /// What the names of its parts have in common, if it is in several files.
+        /// Common part of the names of its files, if it is in several.
         common_name: Option<&'a str>,
     },
     /// A film with a folder to itself.
@@ -249,7 +249,7 @@ pub enum NfoLocation<'a> {
         folder: &'a Path,
         /// Path of the video file in it; `None` if the folder is a DVD or Blu-ray.
         video: Option<&'a Path>,
-        /// What the names of its parts have in common, if it is in several files.
+        /// Common part of the names of its files, if it is in several.
         common_name: Option<&'a str>,
     },
     /// A series.

@@ -104,7 +104,7 @@ pub struct Film {
     pub title: Title,
     /// The name of its video: of the first part, and of the version that is named like the folder or comes first.
     pub video: Option<OsString>,
-    /// What the names of its parts have in common, after which Kodi names its NFO file. `None` if it is in one file.
+    /// Common part of the names of its files, after which Kodi names its NFO file. `None` if it is in one file.
     pub common_name: Option<String>,
     /// Keys after which its poster may be named: of its videos, or of the picture itself in a flat folder.
     names: Vec<String>,

@@ -86,7 +86,7 @@ pub struct Poster {
     /// Path of the film's video file, beside which `<video>.nfo` would lie. `None` for series, for discs (`VIDEO_TS`,
     /// `BDMV`), and if the video is elsewhere.
     pub video: Option<PathBuf>,
-    /// What the names of the film's parts have in common, if it is in several files.
+    /// Common part of the names of the film's files, if it is in several.
     pub common_name: Option<String>,
     /// Whether the folder holds this film or series alone.
     pub has_own_folder: bool,
@@ -249,7 +249,7 @@ struct Subfolder {
     role: Role,
 }
 
-/// What a folder in a folder is for.
+/// Purpose of a folder in a folder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// The system's.

@@ -62,7 +62,7 @@ pub struct ScannedPoster {
     pub title: Title,
     /// Path of the film's video file, if there is one.
     pub video: Option<PathBuf>,
-    /// What the names of the film's parts have in common, if it is in several files.
+    /// Common part of the names of the film's files, if it is in several.
     pub common_name: Option<String>,
     /// Whether the folder holds this film or series alone.
     pub has_own_folder: bool,

@@ -1,4 +1,4 @@
-//! What a cell says: yes, no or unknown.
+//! Labels of cells: yes, no or unknown.
 
 /// Cells, in lower case, that say nothing.
 const UNKNOWN: [&str; 13] = ["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "?", "-", "\\n", "unknown"];

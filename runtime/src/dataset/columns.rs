@@ -1,4 +1,4 @@
-//! What each column of a label file is: the picture's name, a list of genres, one genre's labels, or nothing that is
+//! Kinds of columns in a label file: the picture's name, a list of genres, one genre's labels, or nothing that is
 //! used.
 
 use std::collections::BTreeSet;

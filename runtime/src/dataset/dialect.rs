@@ -7,7 +7,7 @@ use csv::StringRecord;
 /// Delimiters that are recognised; of equally frequent ones in the header the first is taken.
 pub const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// What a file holds, field by field.
+/// Fields of a file.
 #[derive(Clone, Debug)]
 pub struct Records {
     /// The names of the columns, as written.

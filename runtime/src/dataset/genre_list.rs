@@ -2,10 +2,10 @@
 
 use super::cells::{is_unknown, number};
 
-/// What MovieLens writes in place of an empty list.
+/// MovieLens's word for an empty list.
 const NO_GENRES: &str = "(no genres listed)";
 
-/// What stands between the names in lists of JSON and Python.
+/// Delimiters between the names in lists of JSON and Python.
 const PUNCTUATION: [char; 8] = ['[', ']', '{', '}', '(', ')', ',', ':'];
 
 /// The genres of each cell of a column. Cells are separated by `|`, `,` or `;`, or by `/` if none of the column has

@@ -12,7 +12,7 @@ const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 pub struct Pictures {
     /// Folders that names start from, the usual one first.
     folders: [PathBuf; 2],
-    /// What is in each folder that was looked at.
+    /// Contents of each folder that was looked at.
     listings: HashMap<PathBuf, Listing>,
 }
 

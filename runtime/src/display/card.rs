@@ -12,7 +12,7 @@ use super::{Colors, Panel, Picture};
 use crate::Genre;
 use crate::preprocess::DecodedImage;
 
-/// What is shown of a poster, beside its thumbnail.
+/// Content shown of a poster, beside its thumbnail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
     /// Title of the film.

@@ -35,7 +35,7 @@ pub struct Card {
     pub input: InputSpec,
     /// Named sets of thresholds; the first one is used where none is named.
     pub operating_points: Vec<OperatingPoint>,
-    /// What the graph puts out for each genre.
+    /// Output of the graph for each genre.
     pub output: Output,
     /// How the model was trained: settings and data.
     pub training: Training,
@@ -43,7 +43,7 @@ pub struct Card {
     pub figures: BTreeMap<String, Evaluation>,
 }
 
-/// What a graph puts out for each genre.
+/// Output of a graph for each genre.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// Probabilities, in 0..=1: the graph ends with a sigmoid. A card without the key `output` means these.

@@ -50,7 +50,7 @@ impl Layout {
     }
 }
 
-/// How to feed a graph, and where its result is.
+/// Inputs and outputs of a graph.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Order of the dimensions of the only input.

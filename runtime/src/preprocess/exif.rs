@@ -2,7 +2,7 @@
 
 use image::metadata::Orientation;
 
-/// What precedes an EXIF block in a JPEG; some programs write it in PNG and WebP, too.
+/// Prefix of an EXIF block in a JPEG; some programs write it in PNG and WebP, too.
 pub const PREFIX: &[u8] = b"Exif\0\0";
 
 /// The orientation of an EXIF block with or without its prefix; none if there is none, or none that is defined.

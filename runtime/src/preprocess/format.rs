@@ -43,7 +43,7 @@ impl Format {
     /// The format of a file.
     ///
     /// # Errors
-    /// What the file is instead, if that is known: a noun phrase.
+    /// Actual kind of file, if that is known: a noun phrase.
     pub fn of(bytes: &[u8]) -> Result<Self, Option<&'static str>> {
         match bytes {
             [0xFF, 0xD8, ..] => Ok(Self::Jpeg),

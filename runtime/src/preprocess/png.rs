@@ -9,7 +9,7 @@ use png::{BitDepth, ColorType, DecodeOptions, Decoder, DecodingError, Limits, Tr
 use super::exif;
 use super::refusal::{CUT_SHORT, Refusal};
 
-/// What a PNG begins with.
+/// Signature of a PNG.
 pub const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The last chunk.

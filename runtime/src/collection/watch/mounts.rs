@@ -17,7 +17,7 @@ const LOCAL: [&str; 26] = [
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is.
+    /// Path of its file.
     pub point: PathBuf,
     /// The type of its file system: `ext4`, `nfs4`, `fuse.sshfs`.
     pub fs_type: String,
