@@ -84,7 +84,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The same file, of which these columns are the genres; without names as before.
+    /// This file, of which these columns are the genres; without names as before.
     pub fn with_genres(mut self, genres: &[String]) -> Self {
         if !genres.is_empty() {
             self.genres = genres.iter().map(|genre| genre.trim().to_string()).collect();

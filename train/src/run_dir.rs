@@ -192,7 +192,7 @@ impl RunDir {
         if !self.folder.join(CALIBRATION).exists() {
             bail!("{}: is not calibrated yet; do it with `train tune`", self.folder.display());
         }
-        /// What a version before wrote: whether the scales were fitted after weights had been rounded to bfloat16.
+        /// Key of an earlier version: whether the scales were fitted after weights had been rounded to bfloat16.
         #[derive(Deserialize)]
         struct Rounding {
             #[serde(default, alias = "narrowed")]

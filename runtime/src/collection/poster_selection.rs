@@ -374,7 +374,7 @@ fn films(folder: &Folder) -> (Vec<Film>, bool) {
 
 /// For each video the name of the series that it is an episode of, if it is one.
 ///
-/// Where numbers alone make episodes, films with posters of their own and none for the whole folder are films.
+/// If numbers alone make episodes, films with posters of their own and none for the whole folder are films.
 fn episodes(folder: &Folder, videos: &[&Name]) -> Vec<Option<String>> {
     let stems: Vec<&str> = videos.iter().map(|video| video.stem()).collect();
     let mut episodes = series::episodes(&stems, &folder.name.key);

@@ -361,7 +361,7 @@ impl Scan<'_> {
         (folder, to_visit)
     }
 
-    /// What a folder in `parent` is for, by its name and, where that is not enough, by what is in it.
+    /// Purpose of a folder in `parent`, by its name and, where that is not enough, by what is in it.
     fn role(&self, path: &Path, key: &str, parent: &Folder) -> Role {
         let is_root = !parent.is_named_after_content;
         if naming::is_system_folder(key) {

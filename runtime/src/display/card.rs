@@ -86,7 +86,7 @@ impl Card {
     /// Draws the card to the upper left `panel.width` x `panel.height` pixels of any target of embedded-graphics.
     ///
     /// # Errors
-    /// Those of the target.
+    /// As those of the target.
     ///
     /// # Panics
     /// If the poster has no pixels.

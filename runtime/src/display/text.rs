@@ -210,7 +210,7 @@ impl Font {
     /// Draws a line of text from `origin`, the left end of its baseline.
     ///
     /// # Errors
-    /// Those of the target.
+    /// As those of the target.
     pub fn draw<D: DrawTarget>(
         &self,
         text: &str,

@@ -89,7 +89,7 @@ pub(super) mod tests {
             Predictions { genres: &self.genres, probabilities: &self.probabilities, labels: &self.labels }
         }
 
-        /// The same posters, the last first.
+        /// These posters, the last first.
         pub fn reversed(&self) -> Self {
             let genres = self.genres.len();
             Self {

@@ -31,7 +31,7 @@ pub struct Card {
     pub description: String,
     /// Genres in the order of the output, `[N, G]`.
     pub genres: Vec<String>,
-    /// What the input, `[N, 3, height, width]` or `[N, height, width, 3]`, is made of.
+    /// Specification of the input, `[N, 3, height, width]` or `[N, height, width, 3]`.
     pub input: InputSpec,
     /// Named sets of thresholds; the first one is used where none is named.
     pub operating_points: Vec<OperatingPoint>,

@@ -45,7 +45,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// What the graph puts out for one input `[3, height, width]`, `[G]`, after the sigmoid if the card says logits.
+    /// Output of the graph for one input `[3, height, width]`, `[G]`, after the sigmoid if the card says logits.
     pub fn run(&self, input: &[f32], [height, width]: [usize; 2]) -> Result<Vec<f32>, String> {
         let values = guarded(|| {
             let input = Tensor::from_shape(&self.layout.shape(height, width), &self.layout.arrange(input))?;
