@@ -59,6 +59,9 @@ pub struct TrainConfig {
     /// EMA decay per step, 0 to 1 (1 excluded); 0 makes the EMA equal to the weights.
     #[serde(alias = "average")]
     pub ema_decay: f64,
+    /// Quantisation-aware training: every forward pass sees the weights rounded to int8.
+    #[serde(default)]
+    pub quantization_aware: bool,
     /// Data augmentation.
     pub augmentation: Augmentation,
     /// Early stopping: epochs without a new lowest validation loss after which the run ends; never if absent.
@@ -117,6 +120,7 @@ pub(crate) mod tests {
             sampling: 0.0,
             weight_decay: 0.05,
             ema_decay: 0.99,
+            quantization_aware: false,
             augmentation: Augmentation {
                 flip: true,
                 random_resized_crop: 0.3,

@@ -2,6 +2,7 @@
 
 pub mod cnn;
 pub mod exported;
+mod fake_quantize;
 mod fused_block;
 pub mod mobilenet;
 pub mod pretrained;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Scale;
 use cnn::{Cnn, CnnConfig};
+use fake_quantize::FakeQuantizer;
 use mobilenet::{MobileNet, MobileNetConfig};
 use pretrained::Weights;
 
@@ -182,6 +184,13 @@ impl Model {
             }
         }
         self.map(&mut Rounder { min_size })
+    }
+
+    /// Rounds the weights of convolutions and of the hidden layer to multiples of a scale per output channel, as an int8
+    /// file holds them; their gradients pass straight through to the weights of `self`. The classifier keeps its weights.
+    #[must_use]
+    pub fn fake_quantized(&self) -> Self {
+        self.clone().map(&mut FakeQuantizer::default())
     }
 
     /// Learning rates by parameter group: `head` for the head, `head * backbone_scale` for the backbone.

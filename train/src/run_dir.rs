@@ -147,9 +147,10 @@ impl RunDir {
     pub fn best_model(&self, device: &Device) -> Result<(Model, RunState)> {
         let state = self.trained_state()?;
         let path = self.best_path(state.best_epoch);
-        let model = Model::new(self.config()?.architecture, state.genres.len(), device);
+        let config = self.config()?;
+        let model = Model::new(config.architecture, state.genres.len(), device);
         let model = model.try_load_file(&path).map_err(|error| unreadable(&path, &error))?;
-        Ok((model, state))
+        Ok((if config.quantization_aware { model.fake_quantized() } else { model }, state))
     }
 
     /// The network that is evaluated and exported: the best epoch's, calibrated and with its weights rounded.

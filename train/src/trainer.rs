@@ -284,7 +284,7 @@ impl Trainer<'_> {
     /// One optimiser step; returns the loss of the batch.
     fn step(&self, state: &mut TrainState, batch: Batch, context: &EpochContext, learning_rate: f64) -> f64 {
         let config = self.config;
-        let model = &state.model;
+        let model = if config.quantization_aware { &state.model.fake_quantized() } else { &state.model };
         let device = model.device().autodiff();
         let rows = |values| rows(values, batch.len, &device);
         let labels = Labels {
@@ -304,9 +304,9 @@ impl Trainer<'_> {
             }
         };
         let loss = config.loss.of(logits, labels, &context.prior);
-        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        let gradients = GradientsParams::from_grads(loss.backward(), &state.model);
         let rates = model.learning_rates(learning_rate, config.backbone_lr_scale);
-        state.model = state.optimizer.step(rates, model.clone(), gradients);
+        state.model = state.optimizer.step(rates, state.model.clone(), gradients);
         f64::from(loss.into_scalar::<f32>())
     }
 
@@ -316,6 +316,7 @@ impl Trainer<'_> {
     /// which calibration mends, but only for ranking posters wrongly.
     fn validate(&self, ema: &Model, context: &EpochContext) -> EpochMetrics {
         let config = self.config;
+        let ema = if config.quantization_aware { &ema.fake_quantized() } else { ema };
         let logits = match &context.validation_features {
             None => predict::logits(ema, self.validation, &config.input, self.workers),
             Some(features) => {

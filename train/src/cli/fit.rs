@@ -255,6 +255,10 @@ struct ConfigArgs {
     #[arg(long, value_name = "DECAY", default_value_t = 0.998, alias = "average")]
     ema_decay: f64,
 
+    /// Quantisation-aware training: round weights to int8 in every forward pass, as `train export --int8` does
+    #[arg(long)]
+    quantization_aware: bool,
+
     /// Disable random horizontal flips
     #[arg(long)]
     no_flip: bool,
@@ -322,6 +326,7 @@ impl ConfigArgs {
             sampling: self.sampling,
             weight_decay: self.weight_decay,
             ema_decay: self.ema_decay,
+            quantization_aware: self.quantization_aware,
             augmentation: Augmentation {
                 flip: !self.no_flip,
                 random_resized_crop: self.random_resized_crop,
@@ -355,6 +360,10 @@ impl ConfigArgs {
         );
         let is_mobilenet = self.architecture == ArchitectureArg::MobileNet;
         ensure!(is_mobilenet || self.freeze == 0, "--freeze is for the architecture \"mobilenet\"");
+        ensure!(
+            is_mobilenet || !self.quantization_aware,
+            "--quantization-aware is for the architecture \"mobilenet\""
+        );
         ensure!(
             self.views == 0 || self.freeze > 0,
             "--views needs --freeze: only features of frozen parts can be cached"
