@@ -10,7 +10,9 @@
 //! |---|---|
 //! | `simd` | dispatch to the processor's vectors, multiply-add, loads and stores |
 //! | `float16`, `weights`, `conv` | f16 conversion, weights and layers as ONNX has them |
-//! | `pack`, `gemm`, `depthwise`, `im2col`, `pooling` | the layers |
+//! | `layer` | what a block needs of its layers, in f32 or int8 |
+//! | `pack`, `gemm`, `depthwise`, `im2col`, `pooling` | the layers in f32 |
+//! | `quantization`, `int8` | codes of 8 bits, and the layers in int8 |
 //! | `block`, `head` | inverted residual block, classifier head |
 
 mod block;
@@ -20,8 +22,11 @@ mod float16;
 mod gemm;
 mod head;
 mod im2col;
+mod int8;
+mod layer;
 mod pack;
 mod pooling;
+mod quantization;
 mod scratch;
 mod simd;
 #[cfg(test)]
@@ -30,17 +35,41 @@ mod weights;
 
 use std::cell::RefCell;
 
-pub use block::Block;
-use block::{BlockScratch, Input};
-pub use conv::Convolution;
+use block::{Block, BlockScratch, Input};
 use conv::checked_output_size;
-use gemm::{Pointwise, Target};
+pub use conv::{Convolution, Int8Layer};
 pub use head::{Dense, Head, Matrix};
-use im2col::StemInput;
-use pooling::add_channel_sums;
+use im2col::{PATCH, StemInput};
+pub use int8::Int8Isa;
+use layer::{DepthwiseLayer, PointwiseLayer, Target};
 use pulp::Arch;
+pub use quantization::Quantization;
 use scratch::scratch_slice;
 pub use weights::Weights;
+
+/// The layers of a MobileNetV2 backbone, as an ONNX file has them.
+pub struct BackboneLayers<'a> {
+    /// How the image is quantised, if the layers are.
+    pub input: Option<Quantization>,
+    /// Padding (top, left, bottom, right) and stride of the stem.
+    pub stem: ([usize; 4], usize),
+    /// The inverted residual blocks; the first one's expansion is the stem itself, `[channels, 3, 3, 3]`.
+    pub blocks: Vec<BlockLayers<'a>>,
+    /// The last pointwise convolution.
+    pub last: Convolution<'a>,
+}
+
+/// The layers of an inverted residual block.
+pub struct BlockLayers<'a> {
+    /// Expand, depthwise, project.
+    pub layers: [Convolution<'a>; 3],
+    /// Whether the input is added to the output.
+    pub is_residual: bool,
+    /// How that sum is quantised, if the layers are.
+    pub sum: Option<Quantization>,
+    /// Whether the expanded feature map is average-pooled for the head.
+    pub is_tapped: bool,
+}
 
 /// A MobileNetV2 classifier: backbone and head.
 #[derive(Debug)]
@@ -69,49 +98,87 @@ impl MobileNet {
 
 /// The layers from the stem to the last pointwise convolution, and global average pooling.
 #[derive(Debug)]
-pub struct Backbone {
-    arch: Arch,
-    /// Pads (top, left, bottom, right) and stride of the stem; the first block's expansion has its weights.
+pub enum Backbone {
+    /// In 32-bit floats.
+    F32(PackedBackbone<gemm::Pointwise, depthwise::Depthwise>),
+    /// In 8-bit integers, from an image that is quantised like this.
+    Int8(Quantization, PackedBackbone<int8::Pointwise, int8::Depthwise>),
+}
+
+/// The instructions that a backbone is packed for.
+#[derive(Clone, Copy, Debug)]
+pub struct Instructions {
+    /// Of layers in f32.
+    pub f32: Arch,
+    /// Of layers in int8.
+    pub int8: Int8Isa,
+}
+
+impl Instructions {
+    /// The preferred ones of this processor.
+    pub fn detect() -> Self {
+        Self { f32: Arch::new(), int8: Int8Isa::detect() }
+    }
+}
+
+/// A backbone whose layers are packed for one instruction set.
+#[derive(Debug)]
+pub struct PackedBackbone<P, D> {
     stem: ([usize; 4], usize),
-    blocks: Vec<Block>,
-    last: Pointwise,
+    blocks: Vec<Block<P, D>>,
+    last: P,
 }
 
 thread_local! {
     /// Buffers that each thread keeps between images: to have the system map fresh pages takes longer than to run a
     /// small backbone.
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<AllBuffers> = RefCell::default();
 }
 
 #[derive(Default)]
-struct Buffers {
+struct AllBuffers {
+    f32: Buffers<gemm::Pointwise>,
+    int8: Buffers<int8::Pointwise>,
+    /// The quantised image, `[3, height, width]`.
+    image: Vec<u8>,
+}
+
+struct Buffers<P: PointwiseLayer> {
     /// Input and output feature map of the current block.
-    maps: [Vec<f32>; 2],
-    scratch: BlockScratch,
+    maps: [Vec<P::Value>; 2],
+    scratch: BlockScratch<P>,
+}
+
+impl<P: PointwiseLayer> Default for Buffers<P> {
+    fn default() -> Self {
+        Self { maps: [Vec::new(), Vec::new()], scratch: BlockScratch::default() }
+    }
 }
 
 impl Backbone {
-    /// Assembles a backbone and packs its last convolution.
-    ///
-    /// `stem`: pads (top, left, bottom, right) and stride of the stem. `blocks`: the inverted residual blocks; the
-    /// first one's expansion is the stem itself, with weights `[channels, 3, 3, 3]`. `last`: the last pointwise
-    /// convolution.
-    pub fn new(arch: Arch, stem: ([usize; 4], usize), blocks: Vec<Block>, last: &Convolution) -> Self {
-        let inputs = last.weight.count() / last.bias.len();
-        let last = Pointwise::new(arch, last, [inputs, last.bias.len()]);
-        Self { arch, stem, blocks, last }
+    /// Packs the layers for these instructions; none if only some of them are quantised, or with numbers that the
+    /// integer layers do not take.
+    pub fn new(instructions: Instructions, layers: &BackboneLayers) -> Option<Self> {
+        match layers.input {
+            Some(input) => Some(Self::Int8(input, int8_backbone(instructions.int8, layers, input)?)),
+            None => f32_backbone(instructions.f32, layers).map(Self::F32),
+        }
     }
 
     /// Number of [`pooled_features`](Self::pooled_features).
     pub fn feature_count(&self) -> usize {
-        let taps = self.blocks.iter().filter(|block| block.is_tapped()).map(Block::expanded_channels);
-        taps.sum::<usize>() + self.last.outputs()
+        match self {
+            Self::F32(backbone) => backbone.feature_count(),
+            Self::Int8(_, backbone) => backbone.feature_count(),
+        }
     }
 
     /// Whether no layer's input, with its padding, is smaller than a kernel for an image of `size` height and width.
     pub fn takes(&self, size: [usize; 2]) -> bool {
-        let mut layers = [self.stem].into_iter().chain(self.blocks.iter().map(Block::geometry));
-        layers.try_fold(size, |size, (pads, stride)| checked_output_size(size, pads, stride)).is_some()
+        match self {
+            Self::F32(backbone) => backbone.takes(size),
+            Self::Int8(_, backbone) => backbone.takes(size),
+        }
     }
 
     /// Global averages of the tapped blocks' expanded feature maps, in order, and of the last convolution's outputs.
@@ -121,26 +188,116 @@ impl Backbone {
     /// # Panics
     /// If `planes` is shorter, or a side with its padding is shorter than a kernel.
     pub fn pooled_features(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
-        BUFFERS.with_borrow_mut(|Buffers { maps: [x, y], scratch }| {
-            let mut features = Vec::new();
-            let (pads, stride) = self.stem;
-            let image = StemInput { planes, size, pads, stride };
-            let mut size = image.output_size();
-            for (index, block) in self.blocks.iter().enumerate() {
-                let input = if index == 0 { Input::Image(&image) } else { Input::FeatureMap(x) };
-                block.run(&input, size, y, scratch, &mut features);
-                size = block.output_size(size);
-                std::mem::swap(x, y);
+        BUFFERS.with_borrow_mut(|AllBuffers { f32, int8, image }| match self {
+            Self::F32(backbone) => {
+                let (pads, stride) = backbone.stem;
+                let image = StemInput { planes, zero: 0.0, patch_len: PATCH, size, pads, stride };
+                backbone.pooled_features(&image, f32)
             }
-            let outputs = self.last.outputs();
-            let pixels = size[0] * size[1];
-            let y = scratch_slice(y, pixels * outputs);
-            let row_offsets: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
-            self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.panel);
-            let mut sums = vec![0.0; outputs];
-            add_channel_sums(self.arch, y, &mut sums);
-            features.extend(sums.iter().map(|sum| sum / pixels as f32));
-            features
+            Self::Int8(input, backbone) => {
+                let codes = scratch_slice(image, planes.len());
+                backbone.last.quantize(*input, planes, codes);
+                let (pads, stride) = backbone.stem;
+                let patch_len = backbone.blocks[0].expand.inputs();
+                let image = StemInput { planes: codes, zero: input.zero_point, patch_len, size, pads, stride };
+                backbone.pooled_features(&image, int8)
+            }
         })
+    }
+}
+
+fn f32_backbone(arch: Arch, layers: &BackboneLayers) -> Option<PackedBackbone<gemm::Pointwise, depthwise::Depthwise>> {
+    let convolutions = layers.blocks.iter().flat_map(|block| &block.layers).chain([&layers.last]);
+    if convolutions.into_iter().any(|layer| layer.int8.is_some()) {
+        return None;
+    }
+    let blocks = layers.blocks.iter().map(
+        |BlockLayers { layers: [expand, depthwise, project], is_residual, is_tapped, .. }| {
+            let (expanded_channels, outputs, pads) = (expand.bias.len(), project.bias.len(), depthwise.pads);
+            let depthwise = depthwise::Depthwise::new(arch, depthwise);
+            let channels = depthwise.channels();
+            Block {
+                expand: gemm::Pointwise::new(arch, expand, [expand.weight.count() / expanded_channels, channels]),
+                depthwise,
+                pads,
+                project: gemm::Pointwise::new(arch, project, [channels, outputs]),
+                expanded_channels,
+                is_residual: *is_residual,
+                is_tapped: *is_tapped,
+            }
+        },
+    );
+    let last = &layers.last;
+    Some(PackedBackbone {
+        stem: layers.stem,
+        blocks: blocks.collect(),
+        last: gemm::Pointwise::new(arch, last, [last.weight.count() / last.bias.len(), last.bias.len()]),
+    })
+}
+
+fn int8_backbone(
+    isa: Int8Isa,
+    layers: &BackboneLayers,
+    image: Quantization,
+) -> Option<PackedBackbone<int8::Pointwise, int8::Depthwise>> {
+    let inputs = |layer: &Convolution| Some(layer.weight.count() / layer.int8.as_ref()?.bias.len());
+    let mut input = image;
+    let mut blocks = Vec::with_capacity(layers.blocks.len());
+    for BlockLayers { layers: [expand, depthwise, project], is_residual, sum, is_tapped } in &layers.blocks {
+        let [expanded, filtered, projected] = [expand, depthwise, project].map(|layer| layer.int8.as_ref());
+        let (expanded, filtered, projected) = (expanded?, filtered?, projected?);
+        let sum = match (is_residual, sum) {
+            (true, Some(sum)) => Some([input, *sum]),
+            (false, None) => None,
+            _ => return None,
+        };
+        let row_len = inputs(expand)?.next_multiple_of(int8::DOT);
+        let packed = int8::Depthwise::new(isa, depthwise, expanded.output)?;
+        let channels = packed.channels();
+        blocks.push(Block {
+            expand: int8::Pointwise::new(isa, expand, input, row_len, None)?,
+            depthwise: packed,
+            pads: depthwise.pads,
+            project: int8::Pointwise::new(isa, project, filtered.output, channels, sum)?,
+            expanded_channels: expanded.bias.len(),
+            is_residual: *is_residual,
+            is_tapped: *is_tapped,
+        });
+        input = sum.map_or(projected.output, |[_, sum]| sum);
+    }
+    let last = int8::Pointwise::new(isa, &layers.last, input, inputs(&layers.last)?, None)?;
+    Some(PackedBackbone { stem: layers.stem, blocks, last })
+}
+
+impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> PackedBackbone<P, D> {
+    fn feature_count(&self) -> usize {
+        let taps = self.blocks.iter().filter(|block| block.is_tapped).map(|block| block.expanded_channels);
+        taps.sum::<usize>() + self.last.outputs()
+    }
+
+    fn takes(&self, size: [usize; 2]) -> bool {
+        let mut layers = [self.stem].into_iter().chain(self.blocks.iter().map(Block::geometry));
+        layers.try_fold(size, |size, (pads, stride)| checked_output_size(size, pads, stride)).is_some()
+    }
+
+    fn pooled_features(&self, image: &StemInput<P::Value>, buffers: &mut Buffers<P>) -> Vec<f32> {
+        let Buffers { maps: [x, y], scratch } = buffers;
+        let mut features = Vec::new();
+        let mut size = image.output_size();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let input = if index == 0 { Input::Image(image) } else { Input::FeatureMap(x) };
+            block.run(&input, size, y, scratch, &mut features);
+            size = block.output_size(size);
+            std::mem::swap(x, y);
+        }
+        let outputs = self.last.outputs();
+        let pixels = size[0] * size[1];
+        let y = scratch_slice(y, pixels * outputs);
+        let row_offsets: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
+        self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.pointwise);
+        let mut sums = vec![P::Sum::default(); outputs];
+        self.last.add_channel_sums(y, &mut sums);
+        features.extend(sums.iter().map(|sum| self.last.mean(*sum, pixels)));
+        features
     }
 }

@@ -14,13 +14,12 @@ use std::sync::{Arc, LazyLock};
 
 use prost::Message;
 use prost::bytes::Bytes;
-use pulp::Arch;
 use sha2::{Digest, Sha256};
 
 use self::card::{Card, Output};
 pub use self::prediction::{Genre, Prediction};
 use crate::error::Error;
-use crate::kernels::MobileNet;
+use crate::kernels::{Instructions, MobileNet};
 use crate::onnx;
 use crate::operating_point::{self, OperatingPoint};
 use crate::preprocess::{self, DecodedImage, MAX_PIXELS};
@@ -317,7 +316,7 @@ impl Model {
 
 fn compile(file: &[u8], proto: onnx::Model, card: &Card, engine: Engine) -> Result<Backend, EngineError> {
     if engine != Engine::Tract && card.output == Output::Probabilities {
-        let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, Arch::new()));
+        let network = proto.graph.as_ref().and_then(|graph| recognize::mobilenet(graph, Instructions::detect()));
         let fits = |network: &MobileNet| {
             let size = [card.input.height as usize, card.input.width as usize];
             network.classes() == card.genres.len() && network.backbone.takes(size)

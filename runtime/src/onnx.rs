@@ -16,6 +16,12 @@ use prost::bytes::Bytes;
 pub mod data_type {
     /// 32-bit floats.
     pub const FLOAT: i32 = 1;
+    /// 8-bit unsigned integers.
+    pub const UINT8: i32 = 2;
+    /// 8-bit signed integers.
+    pub const INT8: i32 = 3;
+    /// 32-bit signed integers.
+    pub const INT32: i32 = 6;
     /// 64-bit signed integers.
     pub const INT64: i32 = 7;
     /// 16-bit floats.

@@ -2,6 +2,7 @@
 
 mod graph;
 mod names;
+mod quantize;
 
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use burn::tensor::{Device, Tensor, activation::sigmoid};
 use burn_onnx::export::{AxisSpec, InputSpec as ExportInput, OnnxExporter};
 use prost::Message;
 use rayon::prelude::*;
-use runtime::ModelOptions;
 use runtime::model::card::Card;
 use runtime::onnx;
 use runtime::preprocess::{self, InputSpec};
+use runtime::{Engine, ModelOptions};
 use tract_onnx::prelude::*;
 
 use crate::data::PosterSet;
@@ -21,11 +22,17 @@ use crate::data::augment::flip_horizontally;
 use crate::model::Model;
 use crate::predict;
 
+pub use quantize::RangeMethod;
+
 /// The number of inputs of the parity check.
 pub const PARITY_POSTERS: usize = 256;
 
 /// The largest difference of a probability between burn and an engine that runs the file.
 pub const TOLERANCE: f32 = 1e-4;
+
+/// The largest difference of a probability between two engines that run an int8 file: a value that lies between two codes
+/// may be rounded either way.
+pub const INT8_TOLERANCE: f32 = 0.05;
 
 /// The ONNX file of a network: the graph from `poster`, `[batch, 3, height, width]`, to `probabilities`, `[batch, G]`,
 /// and the card.
@@ -52,6 +59,18 @@ pub fn to_onnx(model: Model, card: &Card, f16_min_size: Option<usize>) -> Result
     }
     proto.metadata_props.clear();
     let mut bytes = proto.encode_to_vec();
+    card.append_to(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The ONNX file of a network in int8 (QDQ), with the ranges of its activations measured on `posters`, each `[3, height,
+/// width]`; inputs and outputs as those of [`to_onnx`].
+///
+/// # Errors
+/// As [`to_onnx`], and if the network is no mobilenet.
+pub fn to_int8(model: Model, card: &Card, posters: &[Vec<f32>], method: RangeMethod) -> Result<Vec<u8>> {
+    let bytes = to_onnx(model, card, None)?;
+    let mut bytes = quantize::to_int8(&bytes, posters, &card.input, method)?.encode_to_vec();
     card.append_to(&mut bytes)?;
     Ok(bytes)
 }
@@ -128,6 +147,55 @@ pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Res
     Ok(Parity { posters: inputs.len(), largest })
 }
 
+/// How an int8 file differs from the network.
+pub struct Int8Parity {
+    /// The number of inputs compared.
+    pub posters: usize,
+    /// The share of genre decisions at the first operating point that are those of the network, 0 to 1.
+    pub equal_decisions: f64,
+    /// The largest difference of a probability from the network's.
+    pub largest: f32,
+    /// The largest difference of a probability between tract and the runtime.
+    pub engines: f32,
+}
+
+/// Compares an int8 file with the network, and tract with the runtime on that file, on [`PARITY_POSTERS`] inputs as
+/// [`check_parity`] takes them.
+///
+/// # Errors
+/// If the native engine cannot run the file, tract's probabilities differ from it by more than [`INT8_TOLERANCE`], or
+/// there are too few posters.
+pub fn check_int8(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Int8Parity> {
+    let network = ModelOptions::new().engine(Engine::Native).from_bytes(bytes, "the exported model")?;
+    let input = &network.card().input;
+    let inputs = parity_inputs(sets, input);
+    ensure!(
+        inputs.len() >= PARITY_POSTERS,
+        "only {} posters to compare the file and the network on; {PARITY_POSTERS} are needed, name more with --parity-data",
+        inputs.len()
+    );
+    let genres = network.card().genres.len();
+    let wide: Vec<f32> = inputs
+        .chunks(32)
+        .flat_map(|chunk| predict::probabilities(&predict::forward(model, chunk.len(), chunk.concat(), input)))
+        .collect();
+    let native: Vec<Vec<f32>> =
+        inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
+    let run = plan(bytes, 1, input)?;
+    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
+    let engines = native.iter().zip(&tract).map(|(a, b)| difference(a, b)).fold(0.0, larger);
+    ensure!(engines <= INT8_TOLERANCE, "tract and the runtime differ by {engines}, more than {INT8_TOLERANCE}");
+    let point = &network.card().operating_points[0];
+    let (mut equal, mut largest) = (0, 0.0);
+    for (wide, native) in wide.chunks(genres).zip(&native) {
+        let [a, b] = [wide, native].map(|probabilities| point.decide(probabilities));
+        equal += (0..genres).filter(|genre| a.contains(genre) == b.contains(genre)).count();
+        largest = larger(largest, difference(wide, native));
+    }
+    let equal_decisions = equal as f64 / (inputs.len() * genres) as f64;
+    Ok(Int8Parity { posters: inputs.len(), equal_decisions, largest, engines })
+}
+
 /// The largest difference between two lists of probabilities of the same length.
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
@@ -136,6 +204,17 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 /// The larger of two differences. `f32::max` ignores a NaN, which must not pass for agreement.
 fn larger(largest: f32, difference: f32) -> f32 {
     if difference > largest || difference.is_nan() { difference } else { largest }
+}
+
+/// Up to `count` posters, evenly spaced over the set, each `[3, height, width]`.
+pub fn sample(set: &PosterSet, count: usize, input: &InputSpec) -> Vec<Vec<f32>> {
+    let count = count.clamp(1, set.len());
+    let planes = |index| {
+        let mut planes = vec![0.0; input.len()];
+        preprocess::normalise(set.pixels.get(index), input, &mut planes);
+        planes
+    };
+    (0..count).map(|index| planes(index * set.len() / count)).collect()
 }
 
 /// The first [`PARITY_POSTERS`] of the posters and then their mirror images, each `[3, height, width]`.

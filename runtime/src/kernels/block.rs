@@ -7,13 +7,9 @@
 use std::array::from_fn;
 use std::ops::Range;
 
-use pulp::Arch;
-
-use super::conv::{Convolution, KERNEL, output_size};
-use super::depthwise::Depthwise;
-use super::gemm::{Pointwise, Target};
+use super::conv::{KERNEL, output_size};
 use super::im2col::StemInput;
-use super::pooling::add_channel_sums;
+use super::layer::{DepthwiseLayer, PointwiseLayer, Target};
 use super::scratch::{scratch_slice, scratch_slice_aligned};
 
 /// Bytes of a strip of the expanded feature map. It fits in the L2 cache of small processors beside weights and
@@ -22,76 +18,61 @@ const STRIP_BYTES: usize = 256 << 10;
 
 /// `project(depthwise(expand(x)))`, plus `x` if the block is residual.
 #[derive(Debug)]
-pub struct Block {
-    arch: Arch,
-    /// Channels of the expanded feature map, without the padding to whole vectors.
-    expanded_channels: usize,
-    expand: Pointwise,
-    depthwise: Depthwise,
+pub struct Block<P, D> {
+    /// The expansion, or the stem in the first block; its padded outputs are the depthwise convolution's channels.
+    pub expand: P,
+    /// The depthwise convolution.
+    pub depthwise: D,
     /// Zero padding of the depthwise convolution: top, left, bottom, right.
-    pads: [usize; 4],
-    project: Pointwise,
-    is_residual: bool,
-    is_tapped: bool,
+    pub pads: [usize; 4],
+    /// The projection.
+    pub project: P,
+    /// Channels of the expanded feature map, without padding.
+    pub expanded_channels: usize,
+    /// Whether the input is added to the output.
+    pub is_residual: bool,
+    /// Whether the expanded feature map is average-pooled for the head.
+    pub is_tapped: bool,
 }
 
 /// The input of a block.
-pub enum Input<'a> {
+pub enum Input<'a, V> {
     /// NHWC feature map, `[height, width, inputs]`.
-    FeatureMap(&'a [f32]),
+    FeatureMap(&'a [V]),
     /// The network's input image: the expansion of the first block is the stem, a GEMM over im2col patches.
-    Image(&'a StemInput<'a>),
+    Image(&'a StemInput<'a, V>),
 }
 
 /// Buffers that the blocks of a network share.
-#[derive(Default, Debug)]
-pub struct BlockScratch {
-    /// im2col patches of the stem, `[rows, width, PATCH]`.
-    patches: Vec<f32>,
+#[derive(Debug)]
+pub struct BlockScratch<P: PointwiseLayer> {
+    /// im2col patches of the stem, `[rows, width, patch_len]`.
+    patches: Vec<P::Value>,
     /// A strip of the expanded feature map, `[rows, padded width, channels]`.
-    expanded: Vec<f32>,
+    expanded: Vec<P::Value>,
     /// The depthwise outputs of a strip, `[rows, output width, channels]`.
-    depthwise_out: Vec<f32>,
+    depthwise_out: Vec<P::Value>,
     row_offsets: Vec<usize>,
     /// Sums of the expanded feature map over all pixels, `[channels]`.
-    channel_sums: Vec<f32>,
+    channel_sums: Vec<P::Sum>,
     /// Scratch memory of the pointwise convolutions.
-    pub panel: Vec<f32>,
+    pub pointwise: P::Scratch,
 }
 
-impl Block {
-    /// Packs the layers `[expand, depthwise, project]`; the expanded channels are padded with zeros to whole vectors.
-    ///
-    /// `is_residual`: the input is added to the output. `is_tapped`: the expanded feature map is average-pooled for the
-    /// head.
-    pub fn new(arch: Arch, layers: [Convolution; 3], is_residual: bool, is_tapped: bool) -> Self {
-        let [expand, depthwise, project] = layers;
-        let (expanded_channels, outputs) = (expand.bias.len(), project.bias.len());
-        let pads = depthwise.pads;
-        let depthwise = Depthwise::new(arch, &depthwise);
-        let channels = depthwise.channels();
+impl<P: PointwiseLayer> Default for BlockScratch<P> {
+    fn default() -> Self {
         Self {
-            arch,
-            expanded_channels,
-            expand: Pointwise::new(arch, &expand, [expand.weight.count() / expanded_channels, channels]),
-            depthwise,
-            pads,
-            project: Pointwise::new(arch, &project, [channels, outputs]),
-            is_residual,
-            is_tapped,
+            patches: Vec::new(),
+            expanded: Vec::new(),
+            depthwise_out: Vec::new(),
+            row_offsets: Vec::new(),
+            channel_sums: Vec::new(),
+            pointwise: P::Scratch::default(),
         }
     }
+}
 
-    /// Whether the expanded feature map is average-pooled for the head.
-    pub fn is_tapped(&self) -> bool {
-        self.is_tapped
-    }
-
-    /// Number of channels of the expanded feature map.
-    pub fn expanded_channels(&self) -> usize {
-        self.expanded_channels
-    }
-
+impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> Block<P, D> {
     /// Height and width of the output for an input feature map of that height and width.
     pub fn output_size(&self, size: [usize; 2]) -> [usize; 2] {
         output_size(size, self.pads, self.depthwise.stride())
@@ -109,10 +90,10 @@ impl Block {
     /// `pooled`.
     pub fn run(
         &self,
-        input: &Input,
+        input: &Input<P::Value>,
         [height, width]: [usize; 2],
-        y: &mut Vec<f32>,
-        scratch: &mut BlockScratch,
+        y: &mut Vec<P::Value>,
+        scratch: &mut BlockScratch<P>,
         pooled: &mut Vec<f32>,
     ) {
         let [output_height, output_width] = self.output_size([height, width]);
@@ -123,16 +104,17 @@ impl Block {
         let padded_width = (output_width - 1) * stride + KERNEL;
         let row_len = padded_width * channels;
         let input_rows = |output_rows: usize| (output_rows - 1) * stride + KERNEL;
-        let strip_rows = (STRIP_BYTES / size_of::<f32>() / row_len).saturating_sub(KERNEL) / stride + 1;
+        let strip_rows = (STRIP_BYTES / size_of::<P::Value>() / row_len).saturating_sub(KERNEL) / stride + 1;
         let strip_rows = strip_rows.min(output_height);
         let outputs = self.project.outputs();
 
-        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, panel } = scratch;
+        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, pointwise } = scratch;
         let expanded = scratch_slice_aligned(expanded, input_rows(strip_rows) * row_len);
         let depthwise_out = scratch_slice_aligned(depthwise_out, strip_rows * output_width * channels);
         let y = scratch_slice(y, output_height * output_width * outputs);
         channel_sums.clear();
-        channel_sums.resize(channels, 0.0);
+        channel_sums.resize(channels, P::Sum::default());
+        let zero = P::Value::default();
 
         // Row 0 is the first row of the zero padding above the feature map. The rows `present` lie in `expanded`, from
         // its beginning.
@@ -150,25 +132,25 @@ impl Block {
                 let offset = (row - wanted.start) * row_len;
                 let (line, begin) = (&mut expanded[offset..offset + row_len], left * channels);
                 if (top..top + height).contains(&row) {
-                    line[..begin].fill(0.0);
-                    line[(begin + width * channels).min(row_len)..].fill(0.0);
+                    line[..begin].fill(zero);
+                    line[(begin + width * channels).min(row_len)..].fill(zero);
                     row_offsets.extend((0..width).map(|pixel| offset + begin + pixel * channels));
                 } else {
-                    line.fill(0.0);
+                    line.fill(zero);
                 }
             }
             let x = input.rows(new_rows, width, self.expand.inputs(), patches);
-            self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, panel);
+            self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, pointwise);
             if self.is_tapped {
                 for row in row_offsets.chunks_exact(width) {
                     let pixels = &expanded[row[0]..row[0] + width * channels];
-                    add_channel_sums(self.arch, pixels, channel_sums);
+                    self.expand.add_channel_sums(pixels, channel_sums);
                 }
             }
             present = wanted;
 
             for row in 0..count {
-                let rows: [&[f32]; KERNEL] =
+                let rows: [&[P::Value]; KERNEL] =
                     from_fn(|kernel_row| &expanded[(row * stride + kernel_row) * row_len..][..row_len]);
                 let len = output_width * channels;
                 self.depthwise.run_row(rows, &mut depthwise_out[row * len..(row + 1) * len]);
@@ -181,18 +163,18 @@ impl Block {
                 Input::FeatureMap(x) if self.is_residual => Some(&x[strip.clone()]),
                 _ => None,
             };
-            self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, panel);
+            self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, pointwise);
         }
         if self.is_tapped {
-            let pixels = (height * width) as f32;
-            pooled.extend(channel_sums[..self.expanded_channels].iter().map(|sum| sum / pixels));
+            let sums = &channel_sums[..self.expanded_channels];
+            pooled.extend(sums.iter().map(|sum| self.expand.mean(*sum, height * width)));
         }
     }
 }
 
-impl Input<'_> {
+impl<V: Copy + Default> Input<'_, V> {
     /// The rows of the matrix that the expansion multiplies: pixels or patches, `[rows, width, channels]`.
-    fn rows<'a>(&'a self, rows: Range<usize>, width: usize, channels: usize, patches: &'a mut Vec<f32>) -> &'a [f32] {
+    fn rows<'a>(&'a self, rows: Range<usize>, width: usize, channels: usize, patches: &'a mut Vec<V>) -> &'a [V] {
         match self {
             Self::FeatureMap(map) => &map[rows.start * width * channels..rows.end * width * channels],
             Self::Image(image) => image.patches(rows, patches),
@@ -202,6 +184,11 @@ impl Input<'_> {
 
 #[cfg(test)]
 mod tests {
+    use pulp::Arch;
+
+    use super::super::conv::Convolution;
+    use super::super::depthwise::Depthwise;
+    use super::super::gemm::Pointwise;
     use super::super::testing::{assert_close, every_arch, random, random_f32_bytes};
     use super::super::weights::Weights;
     use super::*;
@@ -244,7 +231,7 @@ mod tests {
 
     fn layer(weight: &[[u8; 4]], outputs: usize, pads: [usize; 4], stride: usize, high: f32) -> Convolution<'_> {
         let low = if high == 6.0 { 0.0 } else { -high };
-        Convolution { weight: Weights::F32(weight), bias: random(outputs), pads, stride, clip: [low, high] }
+        Convolution { weight: Weights::F32(weight), bias: random(outputs), int8: None, pads, stride, clip: [low, high] }
     }
 
     #[test]
@@ -277,7 +264,17 @@ mod tests {
                 let expand = layer(&weights[0], *expanded, [0; 4], 1, 6.0);
                 let depthwise = layer(&weights[1], *expanded, *pads, *stride, 6.0);
                 let project = layer(&weights[2], *outputs, [0; 4], 1, linear);
-                let block = Block::new(arch, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
+                let packed = Depthwise::new(arch, &depthwise);
+                let channels = packed.channels();
+                let block = Block {
+                    expand: Pointwise::new(arch, &expand, [*inputs, channels]),
+                    depthwise: packed,
+                    pads: *pads,
+                    project: Pointwise::new(arch, &project, [channels, *outputs]),
+                    expanded_channels: *expanded,
+                    is_residual: *is_residual,
+                    is_tapped: true,
+                };
                 let x = random(size[0] * size[1] * inputs);
                 let (mut y, mut pooled) = (Vec::new(), Vec::new());
                 block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, &mut pooled);
@@ -304,7 +301,7 @@ mod tests {
             [([9, 6], [0, 0, 1, 1], 2), ([8, 7], [1; 4], 2), ([4, 5], [1; 4], 1), ([3, 3], [0; 4], 2)]
         {
             let planes = random(3 * size[0] * size[1]);
-            let image = StemInput { planes: &planes, size, pads, stride };
+            let image = StemInput { planes: &planes, zero: 0.0, patch_len: 27, size, pads, stride };
             let weights = random_f32_bytes(16 * 27);
             let stem = layer(&weights, 16, pads, stride, 6.0);
             let pixels = size[0] * size[1];

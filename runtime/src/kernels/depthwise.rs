@@ -5,6 +5,7 @@ use std::array::from_fn;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::conv::{Convolution, KERNEL};
+use super::layer::DepthwiseLayer;
 use super::simd::{dispatch, lanes, multiply_add};
 
 /// A depthwise 3 x 3 convolution with bias and clamp, packed for one vector width.
@@ -37,23 +38,20 @@ impl Depthwise {
         bias.resize(channels, 0.0);
         Self { arch, channels, stride: layer.stride, weights, bias, clip: layer.clip }
     }
+}
 
-    /// Number of channels of a pixel, padding included.
-    pub fn channels(&self) -> usize {
+impl DepthwiseLayer for Depthwise {
+    type Value = f32;
+
+    fn channels(&self) -> usize {
         self.channels
     }
 
-    /// Distance in input pixels between neighbouring outputs.
-    pub fn stride(&self) -> usize {
+    fn stride(&self) -> usize {
         self.stride
     }
 
-    /// Convolves three padded input rows, each `[stride * (columns - 1) + 3, channels]`, to one output row `y`,
-    /// `[columns, channels]`.
-    ///
-    /// # Panics
-    /// If an input row is too short.
-    pub fn run_row(&self, rows: [&[f32]; KERNEL], y: &mut [f32]) {
+    fn run_row(&self, rows: [&[f32]; KERNEL], y: &mut [f32]) {
         dispatch(self.arch, Row { layer: self, rows, y });
     }
 }
@@ -129,7 +127,8 @@ mod tests {
             for (channels, columns, stride) in [(1, 1, 1), (16, 7, 1), (24, 5, 2), (33, 4, 2), (96, 3, 1)] {
                 let (weight_bytes, bias) = (random_f32_bytes(channels * 9), random(channels));
                 let weight = Weights::F32(&weight_bytes);
-                let layer = Convolution { weight, bias: bias.clone(), pads: [0; 4], stride, clip: [0.0, 6.0] };
+                let layer =
+                    Convolution { weight, bias: bias.clone(), int8: None, pads: [0; 4], stride, clip: [0.0, 6.0] };
                 let layer = Depthwise::new(arch, &layer);
                 let weight = weight.to_f32();
                 let padded = layer.channels();

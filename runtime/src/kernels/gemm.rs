@@ -11,7 +11,9 @@ use pulp::{Arch, NullaryFnOnce, Simd, WithSimd};
 
 use super::conv::Convolution;
 use super::float16::f16_to_f32;
+use super::layer::{PointwiseLayer, Target};
 use super::pack::{NR_VECTORS, PackedWeights, panel_width};
+use super::pooling::add_channel_sums;
 use super::scratch::scratch_slice_aligned;
 use super::simd::{dispatch, load, multiply_add, store};
 use super::weights::Weight;
@@ -28,16 +30,6 @@ pub struct Pointwise {
     clip: [f32; 2],
 }
 
-/// The output of a GEMM: pixels at arbitrary offsets of a buffer.
-pub struct Target<'a> {
-    /// The buffer that receives the `outputs` channels of each pixel.
-    pub y: &'a mut [f32],
-    /// The offset in `y` of each pixel's first channel; one element per pixel.
-    pub row_offsets: &'a [usize],
-    /// Values that are added after the clamp; as long as `y`, and read at the same offsets.
-    pub residual: Option<&'a [f32]>,
-}
-
 impl Pointwise {
     /// Packs a layer whose weights are `[rows, row_len]` for `inputs >= row_len` and `outputs >= rows` channels.
     ///
@@ -48,23 +40,31 @@ impl Pointwise {
         bias.resize(outputs.next_multiple_of(panel_width(arch)), 0.0);
         Self { arch, inputs, outputs, weights, bias, clip: layer.clip }
     }
+}
 
-    /// Number of channels of an input pixel.
-    pub fn inputs(&self) -> usize {
+impl PointwiseLayer for Pointwise {
+    type Value = f32;
+    type Sum = f32;
+    type Scratch = Vec<f32>;
+
+    fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Number of channels of an output pixel.
-    pub fn outputs(&self) -> usize {
+    fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Convolves `x`, `[pixels, inputs]`, to as many pixels as `target` has row offsets. `panel` is scratch memory.
-    ///
-    /// # Panics
-    /// If `x` has fewer pixels than `target`, or a pixel of `target` lies outside of `y` or the residual.
-    pub fn run(&self, x: &[f32], target: Target, panel: &mut Vec<f32>) {
+    fn run(&self, x: &[f32], target: Target<f32>, panel: &mut Vec<f32>) {
         dispatch(self.arch, Gemm { layer: self, x, target, panel });
+    }
+
+    fn add_channel_sums(&self, pixels: &[f32], sums: &mut [f32]) {
+        add_channel_sums(self.arch, pixels, sums);
+    }
+
+    fn mean(&self, sum: f32, pixels: usize) -> f32 {
+        sum / pixels as f32
     }
 }
 
@@ -72,7 +72,7 @@ impl Pointwise {
 struct Gemm<'a> {
     layer: &'a Pointwise,
     x: &'a [f32],
-    target: Target<'a>,
+    target: Target<'a, f32>,
     /// Receives one panel of f16 weights as f32, `[inputs, NR]`.
     panel: &'a mut Vec<f32>,
 }
@@ -130,7 +130,7 @@ struct Panel<'a, 'b, S: Simd, W: Weight> {
     layer: &'a Pointwise,
     /// `[pixels, inputs]`
     x: &'a [f32],
-    target: &'a mut Target<'b>,
+    target: &'a mut Target<'b, f32>,
     /// The panel's first output channel.
     first: usize,
     /// `[inputs, NR]`
@@ -281,7 +281,7 @@ mod tests {
                     let mut y = vec![9.0; pixels * stride];
                     let residual_of_y = has_residual.then_some(&*residual);
                     let target = Target { y: &mut y, row_offsets: &row_offsets, residual: residual_of_y };
-                    let layer = Convolution { weight, bias, pads: [0; 4], stride: 1, clip };
+                    let layer = Convolution { weight, bias, int8: None, pads: [0; 4], stride: 1, clip };
                     let pointwise = Pointwise::new(arch, &layer, [inputs, outputs]);
                     pointwise.run(&x, target, &mut Vec::new());
                     let mut found = Vec::new();

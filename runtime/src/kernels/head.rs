@@ -1,9 +1,12 @@
 //! Classifier head: a two-layer perceptron from pooled features to one sigmoid probability per class.
+//!
+//! It computes in f32 with one order of operations, a rounding after every multiplication and addition, and an
+//! exponential function of its own library: the same features give the same bits on every processor.
 
 use prost::bytes::Bytes;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::simd::{dispatch, load, multiply_add, store};
+use super::simd::{dispatch, load, store};
 use super::weights::Weight;
 
 /// `sigmoid(classifier(relu(hidden((x + shift) * scale))))` for a vector `x` of pooled features.
@@ -37,6 +40,8 @@ pub enum Matrix {
     F32(Vec<f32>),
     /// Little-endian f16: bytes of the model file, shared with it.
     F16(Bytes),
+    /// Integers, bytes of the model file, and the scale of each output, `[outputs]`.
+    I8(Bytes, Vec<f32>),
 }
 
 impl Head {
@@ -48,7 +53,7 @@ impl Head {
         let mut hidden = self.hidden.run(self.arch, &features);
         hidden.iter_mut().for_each(|value| *value = value.max(0.0));
         let mut logits = self.classifier.run(self.arch, &hidden);
-        logits.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
+        logits.iter_mut().for_each(|value| *value = 1.0 / (1.0 + libm::expf(-*value)));
         logits
     }
 }
@@ -70,22 +75,30 @@ impl WithSimd for VectorMatrix<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        match &self.layer.weight {
-            Matrix::F32(weight) => self.product(simd, weight),
-            Matrix::F16(weight) => self.product(simd, weight.as_chunks::<2>().0),
+        let Dense { weight, bias } = self.layer;
+        match weight {
+            Matrix::F32(weight) => self.add_product(simd, weight, bias.clone()),
+            Matrix::F16(weight) => self.add_product(simd, weight.as_chunks::<2>().0, bias.clone()),
+            Matrix::I8(weight, scale) => {
+                let weight: &[i8] = bytemuck::cast_slice(weight);
+                let sums = self.add_product(simd, weight, vec![0.0; bias.len()]);
+                sums.iter().zip(scale).zip(bias).map(|((sum, scale), bias)| sum * scale + bias).collect()
+            }
         }
     }
 }
 
 impl VectorMatrix<'_> {
+    /// `y + x * weights`
     #[inline(always)]
-    fn product<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
-        let mut y = self.layer.bias.clone();
+    fn add_product<S: Simd, W: Weight>(&self, simd: S, weights: &[W], mut y: Vec<f32>) -> Vec<f32> {
         // Rows in memory order, which the hardware prefetcher follows.
         for (x, weights) in self.x.iter().zip(weights.chunks_exact(y.len())) {
             let x = simd.splat_f32s(*x);
             for (y, weights) in y.chunks_mut(S::F32_LANES).zip(weights.chunks(S::F32_LANES)) {
-                store(simd, multiply_add(simd, x, W::load(simd, weights), load(simd, y)), y);
+                // Not fused: not every processor has a fused multiply-add.
+                let product = simd.mul_f32s(x, W::load(simd, weights));
+                store(simd, simd.add_f32s(load(simd, y), product), y);
             }
         }
         y
@@ -114,6 +127,7 @@ mod tests {
                     let weight = match weight {
                         Weights::F32(_) => Matrix::F32(floats.clone()),
                         Weights::F16(bytes) => Matrix::F16(Bytes::copy_from_slice(bytes.as_flattened())),
+                        Weights::I8(_) => unreachable!("not among the cases"),
                     };
                     let layer = Dense { weight, bias: bias.clone() };
                     assert_close(&layer.run(arch, &x), &expected, &format!("{arch:?}, {inputs} to {outputs}"));

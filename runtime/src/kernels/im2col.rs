@@ -9,45 +9,50 @@ use super::scratch::scratch_slice;
 pub const PATCH: usize = 3 * KERNEL * KERNEL;
 
 /// The network's input image with padding and stride of the stem, a 3 x 3 convolution.
-pub struct StemInput<'a> {
+pub struct StemInput<'a, V> {
     /// `[3, height, width]`
-    pub planes: &'a [f32],
+    pub planes: &'a [V],
+    /// The value of the padding: zero, or its code.
+    pub zero: V,
+    /// Elements of a patch in memory, at least [`PATCH`]; those behind it are the padding's.
+    pub patch_len: usize,
     /// Height and width in pixels.
     pub size: [usize; 2],
-    /// Zero padding in pixels: top, left, bottom, right.
+    /// Padding in pixels: top, left, bottom, right.
     pub pads: [usize; 4],
     /// Distance in pixels between neighbouring patches.
     pub stride: usize,
 }
 
-impl StemInput<'_> {
+impl<V: Copy + Default> StemInput<'_, V> {
     /// Height and width of the stem's output.
     pub fn output_size(&self) -> [usize; 2] {
         output_size(self.size, self.pads, self.stride)
     }
 
-    /// The patches of some rows of the stem's output, `[rows, output width, PATCH]`, written to `buffer`.
-    pub fn patches<'a>(&self, rows: Range<usize>, buffer: &'a mut Vec<f32>) -> &'a [f32] {
+    /// The patches of some rows of the stem's output, `[rows, output width, patch_len]`, written to `buffer`.
+    pub fn patches<'a>(&self, rows: Range<usize>, buffer: &'a mut Vec<V>) -> &'a [V] {
         let [height, width] = self.size;
         let [top, left, ..] = self.pads;
         let [_, output_width] = self.output_size();
-        let zeros = vec![0.0; width];
-        let len = rows.len() * output_width * PATCH;
+        let patch_len = self.patch_len;
+        let zeros = vec![self.zero; width];
+        let len = rows.len() * output_width * patch_len;
         let buffer = scratch_slice(buffer, len);
-        for (row, patches) in rows.zip(buffer.chunks_exact_mut(output_width * PATCH)) {
+        for (row, patches) in rows.zip(buffer.chunks_exact_mut(output_width * patch_len)) {
             for patch_row in 0..PATCH / KERNEL {
                 let (plane, kernel_row) = (patch_row / KERNEL, patch_row % KERNEL);
                 // Rows and columns in the padding before the image wrap around, and so are outside of it too.
                 let y = (row * self.stride + kernel_row).wrapping_sub(top);
                 let pixels = if y < height { &self.planes[(plane * height + y) * width..][..width] } else { &*zeros };
-                for (column, patch) in patches.chunks_exact_mut(PATCH).enumerate() {
+                for (column, patch) in patches.chunks_exact_mut(patch_len).enumerate() {
                     let patch = &mut patch[patch_row * KERNEL..][..KERNEL];
                     let begin = (column * self.stride).wrapping_sub(left);
                     if let Some(inside) = pixels.get(begin..begin.wrapping_add(KERNEL)) {
                         patch.copy_from_slice(inside);
                     } else {
                         for (offset, value) in patch.iter_mut().enumerate() {
-                            *value = pixels.get(begin.wrapping_add(offset)).copied().unwrap_or(0.0);
+                            *value = pixels.get(begin.wrapping_add(offset)).copied().unwrap_or(self.zero);
                         }
                     }
                 }

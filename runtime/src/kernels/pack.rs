@@ -32,6 +32,7 @@ impl PackedWeights {
         match weight {
             Weights::F32(weight) => Self::F32(pack(weight, rows, [panels, inputs, nr], f32::from_le_bytes)),
             Weights::F16(weight) => Self::F16(pack(weight, rows, [panels, inputs, nr], |bytes| bytes)),
+            Weights::I8(weight) => Self::F32(pack(weight, rows, [panels, inputs, nr], f32::from)),
         }
     }
 }

@@ -10,8 +10,8 @@ pub fn scratch_slice<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> &mu
 }
 
 /// A [`scratch_slice`] that begins at a cache line: accesses to vectors that straddle two lines cost twice.
-pub fn scratch_slice_aligned(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub fn scratch_slice_aligned<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     const CACHE_LINE: usize = 64;
-    let begin = scratch_slice(buffer, len + CACHE_LINE / size_of::<f32>()).as_ptr().align_offset(CACHE_LINE);
+    let begin = scratch_slice(buffer, len + CACHE_LINE / size_of::<T>()).as_ptr().align_offset(CACHE_LINE);
     &mut buffer[begin..begin + len]
 }

@@ -42,3 +42,13 @@ pub fn assert_close(found: &[f32], expected: &[f32], what: &str) {
         assert!(is_close, "{what}: {found} for {expected} at {index}");
     }
 }
+
+/// `len` activations from 0 to 255.
+pub fn random_codes(len: usize) -> Vec<u8> {
+    random(len).into_iter().map(|value| ((value + 1.0) * 128.0) as u8).collect()
+}
+
+/// `len` weights from -127 to 127 as bytes.
+pub fn random_weights(len: usize) -> Vec<u8> {
+    random(len).into_iter().map(|value| (value * 127.9) as i8 as u8).collect()
+}

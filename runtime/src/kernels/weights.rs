@@ -1,4 +1,4 @@
-//! Weights in f32 or f16: layers' as an ONNX file stores them, and the loading of vectors from either type.
+//! Weights in f32, f16 or int8: layers' as an ONNX file stores them, and the loading of vectors from either type.
 
 #[cfg(target_arch = "x86_64")]
 use std::any::Any;
@@ -17,6 +17,8 @@ pub enum Weights<'a> {
     F32(&'a [[u8; 4]]),
     /// Bytes of f16.
     F16(&'a [[u8; 2]]),
+    /// Integers, each to be multiplied with the scale of its output channel.
+    I8(&'a [i8]),
 }
 
 impl Weights<'_> {
@@ -25,19 +27,21 @@ impl Weights<'_> {
         match self {
             Self::F32(weights) => weights.len(),
             Self::F16(weights) => weights.len(),
+            Self::I8(weights) => weights.len(),
         }
     }
 
-    /// All elements as f32; exact.
+    /// All elements as f32; exact, and without a scale.
     pub fn to_f32(self) -> Vec<f32> {
         match self {
             Self::F32(weights) => weights.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
             Self::F16(weights) => weights.iter().map(|bytes| f16_bytes_to_f32(*bytes)).collect(),
+            Self::I8(weights) => weights.iter().map(|weight| f32::from(*weight)).collect(),
         }
     }
 }
 
-/// The type of a stored weight: f32, or little-endian f16.
+/// The type of a stored weight: f32, little-endian f16, or int8 without its scale.
 pub trait Weight: Sized {
     /// Loads at most one vector of `weights` as f32, exact; lanes behind their end are zero.
     fn load<S: Simd>(simd: S, weights: &[Self]) -> S::f32s;
@@ -47,6 +51,18 @@ impl Weight for f32 {
     #[inline(always)]
     fn load<S: Simd>(simd: S, weights: &[f32]) -> S::f32s {
         simd::load(simd, weights)
+    }
+}
+
+impl Weight for i8 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, weights: &[i8]) -> S::f32s {
+        let mut floats = [0.0; MAX_LANES];
+        let weights = weights.get(..S::F32_LANES).unwrap_or(weights);
+        for (float, weight) in floats.iter_mut().zip(weights) {
+            *float = f32::from(*weight);
+        }
+        simd::load(simd, &floats[..S::F32_LANES])
     }
 }
 

@@ -11,7 +11,7 @@ use runtime::dataset::Source;
 use runtime::model::card::{Card, Output};
 
 use train::config::TrainConfig;
-use train::export;
+use train::export::{self, RangeMethod};
 use train::files::write_atomically;
 use train::history::RunState;
 use train::run_dir::RunDir;
@@ -31,6 +31,18 @@ pub struct Args {
     /// Description of the model, for its card [default: one made from the number of genres]
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+
+    /// Quantise to 8-bit integers (ONNX QDQ), with ranges measured on training posters
+    #[arg(long)]
+    int8: bool,
+
+    /// Range of the activations of --int8: min-max, percentile or mse
+    #[arg(long, value_name = "METHOD", default_value_t, requires = "int8")]
+    range: RangeMethod,
+
+    /// Training posters whose activations are measured for --int8
+    #[arg(long, value_name = "N", default_value_t = 256, requires = "int8")]
+    calibration_posters: usize,
 
     /// CSV files of posters for the parity check of burn and tract [default: the run's validation data, then its
     /// training data]
@@ -65,7 +77,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let (model, state) = run.calibrated_model(&Device::flex())?;
     let card = card(args, &run, &config, &state)?;
     let f16_min_size = run.calibration()?.f16_min_size;
-    let bytes = export::to_onnx(model, &card, f16_min_size)?;
+    let bytes = if args.int8 {
+        let train = args.data.load(&config.train, config.list_limit, Some(&state.genres), &config.input)?;
+        export::to_int8(model, &card, &export::sample(&train, args.calibration_posters, &config.input), args.range)?
+    } else {
+        export::to_onnx(model, &card, f16_min_size)?
+    };
 
     let sources: Vec<Source> = if args.parity_data.is_empty() {
         config.validation.iter().chain(&config.train).cloned().collect()
@@ -81,17 +98,29 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
     // `to_onnx` consumes its network.
     let (model, _) = run.calibrated_model(&Device::flex())?;
-    let parity = export::check_parity(&bytes, &model, &sets)?;
+    let (weights, agreement) = if args.int8 {
+        let parity = export::check_int8(&bytes, &model, &sets)?;
+        let agreement = format!(
+            "{:.1} % of the genre decisions on {} posters are those of 32 bits (largest difference {:.3}); tract and the \
+             native engine agree to {:.1e}",
+            parity.equal_decisions * 100.0,
+            parity.posters,
+            parity.largest,
+            parity.engines
+        );
+        ("8-bit integers".into(), agreement)
+    } else {
+        let parity = export::check_parity(&bytes, &model, &sets)?;
+        let weights = f16_min_size.map_or("32 bits".into(), |size| format!("16 bits in tensors of {size} and more"));
+        (weights, format!("burn and tract agree on {} posters to {:.1e}", parity.posters, parity.largest))
+    };
     write_atomically(&args.model, |file| Ok(file.write_all(&bytes)?)).with_context(failed)?;
     let summary = format!(
-        "{}: epoch {} of {}, {:.1} MB, weights of {}; burn and tract agree on {} posters to {:.1e}",
+        "{}: epoch {} of {}, {:.1} MB, weights of {weights}; {agreement}",
         args.model.display(),
         state.best_epoch,
         run.folder().display(),
         bytes.len() as f64 / 1e6,
-        f16_min_size.map_or("32 bits".into(), |size| format!("16 bits in tensors of {size} and more")),
-        parity.posters,
-        parity.largest,
     );
     if is_standard_output(&args.model) {
         cli_support::notice(summary);

@@ -360,10 +360,7 @@ impl ConfigArgs {
         );
         let is_mobilenet = self.architecture == ArchitectureArg::MobileNet;
         ensure!(is_mobilenet || self.freeze == 0, "--freeze is for the architecture \"mobilenet\"");
-        ensure!(
-            is_mobilenet || !self.quantization_aware,
-            "--quantization-aware is for the architecture \"mobilenet\""
-        );
+        ensure!(is_mobilenet || !self.quantization_aware, "--quantization-aware is for the architecture \"mobilenet\"");
         ensure!(
             self.views == 0 || self.freeze > 0,
             "--views needs --freeze: only features of frozen parts can be cached"

@@ -65,7 +65,7 @@ fn scalar(tensor: &Tensor) -> Option<f32> {
 }
 
 /// The values of a tensor of 32-bit floats.
-fn floats(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn floats(tensor: &Tensor) -> Vec<f32> {
     if tensor.raw_data.is_empty() {
         return tensor.float_data.clone();
     }

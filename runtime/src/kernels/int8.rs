@@ -1,0 +1,74 @@
+//! Integer layers: 8-bit activations and weights, sums in 32 bits, the same bits on every processor.
+//!
+//! Activations are codes 0 to 255 with a scale and a zero point a tensor, weights -127 to 127 with a scale an output
+//! channel, as in an ONNX file with `QuantizeLinear` and `DequantizeLinear` (QDQ). A convolution adds products of codes
+//! in 32-bit integers, exactly and in any order. The sum becomes a code of the output by one conversion to f32, one
+//! multiplication and one rounding (ties to even), which IEEE 754 defines to the last bit; ONNX Runtime does the same.
+//! Saturation is the clamp, so that ReLU6 costs nothing.
+//!
+//! | module | content |
+//! |---|---|
+//! | `vectors` | the operations that the layers are written in, and dispatch to the processor's instructions |
+//! | `plain`, `x86`, `neon` | these operations in plain Rust, the reference, and by intrinsics |
+//! | `pointwise`, `depthwise` | the layers |
+
+mod depthwise;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod plain;
+mod pointwise;
+mod vectors;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use depthwise::Depthwise;
+pub use pointwise::Pointwise;
+pub use vectors::{DOT, Int8Isa};
+
+use super::conv::Convolution;
+use super::quantization::Quantization;
+use super::weights::Weights;
+
+/// The largest magnitude of a sum of products and bias. A sum of `i32` cannot overflow below it, and neither can it
+/// when every activation is shifted by 128.
+const MAX_SUM: i64 = 1 << 30;
+
+/// The largest code that a sum may become before it is clamped, so that its conversion is exact on every processor.
+const MAX_CODE: f32 = (1 << 30) as f32;
+
+/// The parts of a quantised convolution that both layers pack.
+struct Parts<'a> {
+    /// `[outputs, row_len]`
+    weights: &'a [i8],
+    row_len: usize,
+    /// `[outputs]`: the bias less the input's zero point times the weights.
+    bias: Vec<i32>,
+    /// `[outputs]`: the output's codes a unit of the sum.
+    scale: Vec<f32>,
+    /// Of the output.
+    output: Quantization,
+}
+
+impl<'a> Parts<'a> {
+    /// The integers of `layer` for inputs that are quantised as `input`; none if the layer is not quantised, or sums or
+    /// codes could leave their range.
+    fn new(layer: &'a Convolution, input: Quantization) -> Option<Self> {
+        let (Weights::I8(weights), Some(int8)) = (layer.weight, &layer.int8) else { return None };
+        let outputs = int8.bias.len();
+        let row_len = weights.len() / outputs;
+        let (mut bias, mut scale) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+        for ((row, bias_code), weight_scale) in weights.chunks_exact(row_len).zip(&int8.bias).zip(&int8.weight_scale) {
+            let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
+            let magnitude: i64 = row.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
+            let code = i64::from(*bias_code) - i64::from(input.zero_point) * sum;
+            let factor = input.scale * weight_scale / int8.output.scale;
+            let largest = code.abs() + 255 * magnitude;
+            if largest > MAX_SUM || !(factor * largest as f32).abs().le(&MAX_CODE) {
+                return None;
+            }
+            bias.push(code as i32);
+            scale.push(factor);
+        }
+        Some(Self { weights, row_len, bias, scale, output: int8.output })
+    }
+}
