@@ -152,7 +152,7 @@ fn measure(bytes: &[u8], activations: &[String], posters: &[Vec<f32>], input: &I
     let plan = tract_onnx::onnx()
         .model_for_read(&mut &*bytes)?
         .with_input_fact(0, InferenceFact::dt_shape(f32::datum_type(), shape))?
-        .with_output_names(&activations[1..])?
+        .with_outputs_by_name(&activations[1..])?
         .into_optimized()?
         .into_runnable()?;
     // Calls `each` with the index, the values and the number of pixels of every activation of a poster.
