@@ -13,7 +13,7 @@ pub mod watch;
 use std::path::{Path, PathBuf};
 
 use runtime::operating_point::{self, UnknownOperatingPoint};
-use runtime::{Engine, Error, Model, ModelOptions, OperatingPoint};
+use runtime::{Engine, Error, Instructions, Model, ModelOptions, OperatingPoint};
 
 /// The model to use, the engine that runs it, and the thresholds to apply.
 #[derive(clap::Args, Debug)]
@@ -25,6 +25,10 @@ pub struct ModelArgs {
     /// Inference engine
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = EngineArg::Auto)]
     engine: EngineArg,
+
+    /// Vector instructions of the native engine, such as avx2 or plain [default: the processor's best]
+    #[arg(long, value_name = "NAME")]
+    instructions: Option<Instructions>,
 
     /// Operating point, the set of thresholds to apply: one of those in the model's card [default: the first of them]
     #[arg(long, value_name = "NAME")]
@@ -44,11 +48,12 @@ enum EngineArg {
 
 impl ModelArgs {
     fn options(&self) -> ModelOptions {
-        ModelOptions::new().engine(match self.engine {
+        let options = ModelOptions::new().engine(match self.engine {
             EngineArg::Auto => Engine::Auto,
             EngineArg::Native => Engine::Native,
             EngineArg::Tract => Engine::Tract,
-        })
+        });
+        self.instructions.map_or(options.clone(), |instructions| options.instructions(instructions))
     }
 
     /// Opens the model.

@@ -8,6 +8,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | `instructions` | the instruction sets that this processor has |
 //! | `simd` | dispatch to the processor's vectors, multiply-add, loads and stores |
 //! | `float16`, `weights`, `conv` | f16 conversion, weights and layers as ONNX has them |
 //! | `layer` | what a block needs of its layers, in f32 or int8 |
@@ -22,6 +23,7 @@ mod float16;
 mod gemm;
 mod head;
 mod im2col;
+mod instructions;
 mod int8;
 mod layer;
 mod pack;
@@ -40,7 +42,8 @@ use conv::checked_output_size;
 pub use conv::{Convolution, Int8Layer};
 pub use head::{Dense, Head, Matrix};
 use im2col::{PATCH, StemInput};
-pub use int8::Int8Isa;
+pub use instructions::Instructions;
+use int8::Int8Isa;
 use layer::{DepthwiseLayer, PointwiseLayer, Target};
 use pulp::Arch;
 pub use quantization::Quantization;
@@ -74,6 +77,8 @@ pub struct BlockLayers<'a> {
 /// A MobileNetV2 classifier: backbone and head.
 #[derive(Debug)]
 pub struct MobileNet {
+    /// The instructions that it is packed for.
+    pub instructions: Instructions,
     /// From image to pooled features.
     pub backbone: Backbone,
     /// From pooled features to probabilities.
@@ -81,6 +86,14 @@ pub struct MobileNet {
 }
 
 impl MobileNet {
+    /// The type of the numbers that the backbone computes with: f32 or int8.
+    pub fn number_type(&self) -> &'static str {
+        match self.backbone {
+            Backbone::F32(_) => "f32",
+            Backbone::Int8(..) => "int8",
+        }
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> usize {
         self.head.classifier.bias.len()
@@ -103,22 +116,6 @@ pub enum Backbone {
     F32(PackedBackbone<gemm::Pointwise, depthwise::Depthwise>),
     /// In 8-bit integers, from an image that is quantised like this.
     Int8(Quantization, PackedBackbone<int8::Pointwise, int8::Depthwise>),
-}
-
-/// The instructions that a backbone is packed for.
-#[derive(Clone, Copy, Debug)]
-pub struct Instructions {
-    /// Of layers in f32.
-    pub f32: Arch,
-    /// Of layers in int8.
-    pub int8: Int8Isa,
-}
-
-impl Instructions {
-    /// The preferred ones of this processor.
-    pub fn detect() -> Self {
-        Self { f32: Arch::new(), int8: Int8Isa::detect() }
-    }
 }
 
 /// A backbone whose layers are packed for one instruction set.
@@ -161,7 +158,7 @@ impl Backbone {
     pub fn new(instructions: Instructions, layers: &BackboneLayers) -> Option<Self> {
         match layers.input {
             Some(input) => Some(Self::Int8(input, int8_backbone(instructions.int8, layers, input)?)),
-            None => f32_backbone(instructions.f32, layers).map(Self::F32),
+            None => f32_backbone(instructions.f32(), layers).map(Self::F32),
         }
     }
 

@@ -54,7 +54,7 @@ mod panics;
 pub mod preprocess;
 
 pub use error::Error;
-pub use model::{Engine, Genre, Model, ModelOptions, Prediction};
+pub use model::{Engine, Genre, Instructions, Model, ModelOptions, Prediction};
 pub use operating_point::OperatingPoint;
 #[cfg(any(feature = "collection", feature = "tract"))]
 pub use panics::catches_panics;

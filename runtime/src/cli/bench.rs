@@ -47,6 +47,8 @@ struct Report {
     file_bytes: usize,
     model: String,
     engine: &'static str,
+    /// Number type and instructions, such as `int8, avx512-vnni`.
+    kernels: String,
     load_ms: f64,
     /// Most memory that the process held at once while it took the poster through the stages, in one thread; only Linux
     /// tells.
@@ -107,6 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         file_bytes: file.len(),
         model: model.id(),
         engine: engine_name(model.engine()?),
+        kernels: model.kernels()?,
         load_ms,
         peak_memory_bytes,
         rounds,
@@ -220,7 +223,8 @@ fn print(out: &mut impl Write, report: &Report) -> std::io::Result<()> {
     let bold = anstyle::Style::new().bold();
     let Report { poster, width, height, .. } = report;
     writeln!(out, "poster       {poster}, {width} x {height} pixels, {} kB", report.file_bytes / 1000)?;
-    writeln!(out, "model        {}, loaded in {:.0} ms, engine {}", report.model, report.load_ms, report.engine)?;
+    writeln!(out, "model        {}, loaded in {:.0} ms", report.model, report.load_ms)?;
+    writeln!(out, "engine       {} ({})", report.engine, report.kernels)?;
     if let Some(bytes) = report.peak_memory_bytes {
         writeln!(out, "peak memory  {:.0} MB, in one thread", bytes as f64 / 1e6)?;
     }

@@ -12,6 +12,21 @@
 //! | `plain`, `x86`, `neon` | these operations in plain Rust, the reference, and by intrinsics |
 //! | `pointwise`, `depthwise` | the layers |
 
+/// An array of `$len` values of an expression in its index: [`std::array::from_fn`] without a closure, into which the compiler
+/// would not inline intrinsics.
+macro_rules! array {
+    ($len:expr, |$index:ident| $value:expr) => {{
+        let mut values = {
+            let $index = 0;
+            [$value; $len]
+        };
+        for $index in 1..$len {
+            values[$index] = $value;
+        }
+        values
+    }};
+}
+
 mod depthwise;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -26,7 +26,7 @@ pub fn mobilenet(graph: &Graph, instructions: Instructions) -> Option<MobileNet>
     let backbone = Backbone::new(instructions, &matcher.backbone(&input.name)?)?;
     let (head, probabilities) = matcher.head(&input.name, backbone.feature_count(), instructions)?;
     let is_all_consumed = matcher.consumed.len() == graph.node.len() && *probabilities == output.name;
-    is_all_consumed.then_some(MobileNet { backbone, head })
+    is_all_consumed.then_some(MobileNet { instructions, backbone, head })
 }
 
 /// The range of a convolution whose outputs are not clamped.
@@ -159,7 +159,7 @@ impl<'a> PatternMatcher<'a> {
         let relu = self.consume(hidden_out, "Relu")?.output.first()?;
         let (classifier, logits) = self.dense(relu, hidden_len)?;
         let probabilities = self.consume(logits, "Sigmoid")?.output.first()?;
-        Some((Head { arch: instructions.f32, shift, scale, hidden, classifier }, probabilities))
+        Some((Head { arch: instructions.f32(), shift, scale, hidden, classifier }, probabilities))
     }
 
     /// The node that reads a value with operator `op_type`, and its index; `None` if there is none or more than one.

@@ -30,6 +30,10 @@ const BINS: usize = 2048;
 /// The smallest scale: of tensors and channels that are zero throughout.
 const MIN_SCALE: f32 = 1e-12;
 
+/// The largest magnitude of a bias in units of its scale: a channel whose weights are next to nothing beside its bias gets
+/// a larger scale, since a bias must fit into 32 bits.
+const MAX_BIAS: f32 = (1 << 24) as f32;
+
 /// The range of an activation that its 256 codes cover; what is beyond saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RangeMethod {
@@ -294,10 +298,12 @@ fn quantize(graph: &mut Graph, plan: &Plan, statistics: &[Statistics], method: R
             ("Conv", [x, weight, bias]) => {
                 let (codes, means) = (codes[x.as_str()], &statistics[x.as_str()].means);
                 let found = rewriter.tensor(weight)?;
-                let quantised = QuantizedWeight::new(found, 0);
+                let bias_values = floats(rewriter.tensor(bias)?);
+                let quantised =
+                    QuantizedWeight::new(found, 0, |output| bias_values[output].abs() / (codes.scale * MAX_BIAS));
                 let mean_error = quantised.mean_error(&found.dims, means);
-                let bias_values = floats(rewriter.tensor(bias)?).into_iter().zip(mean_error);
-                let corrected: Vec<f32> = bias_values.map(|(bias, error)| bias - error as f32).collect();
+                let corrected: Vec<f32> =
+                    bias_values.iter().zip(mean_error).map(|(bias, error)| bias - error as f32).collect();
                 let bias_scales: Vec<f32> = quantised.scales.iter().map(|scale| scale * codes.scale).collect();
                 *weight = rewriter.dequantize_constant(weight, (data_type::INT8, quantised.codes), quantised.scales, 0);
                 let integers = corrected
@@ -307,7 +313,7 @@ fn quantize(graph: &mut Graph, plan: &Plan, statistics: &[Statistics], method: R
                 *bias = rewriter.dequantize_constant(bias, (data_type::INT32, integers.collect()), bias_scales, 0);
             }
             ("MatMul", [_, weight]) if weight.starts_with("hidden.") => {
-                let quantised = QuantizedWeight::new(rewriter.tensor(weight)?, 1);
+                let quantised = QuantizedWeight::new(rewriter.tensor(weight)?, 1, |_| 0.0);
                 *weight = rewriter.dequantize_constant(weight, (data_type::INT8, quantised.codes), quantised.scales, 1);
             }
             _ => {}
@@ -420,13 +426,14 @@ struct QuantizedWeight {
 }
 
 impl QuantizedWeight {
-    /// Rounds a weight whose output channels are the dimension `axis`, the first or the last one.
-    fn new(weight: &Tensor, axis: usize) -> Self {
+    /// Rounds a weight whose output channels are the dimension `axis`, the first or the last one, with scales of at least
+    /// `min_scale`.
+    fn new(weight: &Tensor, axis: usize, min_scale: impl Fn(usize) -> f32) -> Self {
         let values = floats(weight);
         let outputs = weight.dims[axis] as usize;
         let row_len = values.len() / outputs;
         let channel = |index: usize| if axis == 0 { index / row_len } else { index % outputs };
-        let mut scales = vec![MIN_SCALE; outputs];
+        let mut scales: Vec<f32> = (0..outputs).map(|output| min_scale(output).max(MIN_SCALE)).collect();
         for (index, value) in values.iter().enumerate() {
             let scale = &mut scales[channel(index)];
             *scale = scale.max(value.abs() / MAX_WEIGHT);
@@ -505,7 +512,7 @@ mod tests {
             raw_data: values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>().into(),
             ..Tensor::default()
         };
-        let quantised = QuantizedWeight::new(&weight, 0);
+        let quantised = QuantizedWeight::new(&weight, 0, |_| 0.0);
         let codes: Vec<i8> = quantised.codes.iter().map(|code| *code as i8).collect();
         assert_eq!(codes, [127, -64, 32, 0, 0, 0, 100, 3, -127]);
         assert_eq!(quantised.scales, [1.0 / 127.0, MIN_SCALE, 1.0]);
@@ -513,7 +520,9 @@ mod tests {
         let found = quantised.mean_error(&weight.dims, &[9.0, 4.0, 2.0]);
         assert!((found[0] - expected).abs() < 1e-6 && found[1..] == [0.0, 0.0], "{found:?}");
         // The last dimension's channels.
-        let quantised = QuantizedWeight::new(&Tensor { dims: vec![3, 3], ..weight }, 1);
+        let quantised = QuantizedWeight::new(&Tensor { dims: vec![3, 3], ..weight.clone() }, 1, |_| 0.0);
         assert_eq!(quantised.scales, [100.0 / 127.0, 3.0 / 127.0, 1.0]);
+        let coarser = QuantizedWeight::new(&Tensor { dims: vec![3, 3], ..weight }, 1, |channel| channel as f32);
+        assert_eq!(coarser.scales, [100.0 / 127.0, 1.0, 2.0]);
     }
 }

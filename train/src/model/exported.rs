@@ -19,7 +19,7 @@ use super::{Architecture, CLASSIFIER, Model};
 const OLD_CLASSIFIER: &str = "genres";
 
 /// The network and the card of an exported model. Its weights are those of the file: calibrated, and rounded where the file
-/// stores 16-bit floats.
+/// stores 16-bit floats or integers.
 ///
 /// # Errors
 /// If the file cannot be read, or `train export` did not write it.
@@ -31,8 +31,9 @@ pub fn read(path: &Path) -> Result<(Model, Card)> {
     let architecture: Architecture =
         card.training.architecture.parse().with_context(|| format!("{name}: cannot be read back"))?;
     let graph = proto.graph.with_context(|| format!("{name}: holds no graph"))?;
-    let tensors = graph.initializer.iter().filter_map(|tensor| Some((current_name(&tensor.name), data(tensor)?)));
-    let mut filler = Filler { tensors: tensors.collect(), path: Vec::new(), failure: None };
+    let floats = graph.initializer.iter().filter_map(|tensor| Some((current_name(&tensor.name), data(tensor)?)));
+    let integers = graph.initializer.iter().filter_map(|tensor| dequantized(tensor, &graph.initializer));
+    let mut filler = Filler { tensors: floats.chain(integers).collect(), path: Vec::new(), failure: None };
     let model = Model::new(architecture, card.genres.len(), &Device::flex()).map(&mut filler);
     if let Some(failure) = filler.failure {
         bail!("{name}: {failure}; export it again with `train export`");
@@ -61,6 +62,33 @@ fn data(tensor: &onnx::Tensor) -> Option<TensorData> {
     };
     let shape: Vec<usize> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<_>>()?;
     (shape.iter().product::<usize>() == values.len()).then(|| TensorData::new(values, shape))
+}
+
+/// Name and values of a weight or a bias that the file stores as integers, `NAME.quantized`, with a scale an output channel,
+/// `NAME.scale`; `None` for other tensors.
+fn dequantized(tensor: &onnx::Tensor, all: &[onnx::Tensor]) -> Option<(String, TensorData)> {
+    let name = tensor.name.strip_suffix(".quantized")?;
+    let scale = all.iter().find(|scale| scale.name.strip_suffix(".scale") == Some(name))?;
+    let scales = data(scale)?.try_to_vec::<f32>().ok()?;
+    let codes: Vec<f32> = match tensor.data_type {
+        data_type::INT8 => tensor.raw_data.iter().map(|byte| f32::from(*byte as i8)).collect(),
+        data_type::INT32 => {
+            tensor.raw_data.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes) as f32).collect()
+        }
+        _ => return None,
+    };
+    let shape: Vec<usize> = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<_>>()?;
+    // Output channels are the last dimension of a linear layer's weight, the first one of other tensors.
+    let (channels, run) = match shape[..] {
+        [_, outputs] => (outputs, 1),
+        [outputs, ..] => (outputs, shape[1..].iter().product()),
+        [] => return None,
+    };
+    if scales.len() != channels || shape.iter().product::<usize>() != codes.len() {
+        return None;
+    }
+    let values = codes.iter().enumerate().map(|(index, code)| code * scales[index / run % channels]).collect();
+    Some((current_name(name), TensorData::new(values, shape)))
 }
 
 /// Gives every parameter the tensor whose name is the parameter's path.

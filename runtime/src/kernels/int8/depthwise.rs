@@ -1,7 +1,5 @@
 //! Depthwise 3 x 3 convolution of NHWC rows of codes: the three rows of a column are one dot product.
 
-use std::array::from_fn;
-
 use super::Parts;
 use super::vectors::{DOT, GROUP, Int8Isa, Kernel, Vectors, channel};
 use crate::kernels::conv::{Convolution, KERNEL};
@@ -110,16 +108,25 @@ impl Row<'_> {
         let weights = weights.chunks_exact(KERNEL * group * DOT);
         for (index, weights) in weights.enumerate() {
             let first = index * group;
-            let weights: [[V::Weights; GROUP]; KERNEL] = from_fn(|column| {
-                from_fn(|vector| vectors.load_weights(&weights[(column * GROUP + vector) * V::LANES * DOT..]))
+            let weights: [[V::Weights; GROUP]; KERNEL] = array!(KERNEL, |column| {
+                array!(GROUP, |vector| vectors.load_weights(&weights[(column * GROUP + vector) * V::LANES * DOT..]))
             });
-            let bias: [_; GROUP] = from_fn(|vector| vectors.load_i32(&bias[first + vector * V::LANES..]));
-            let scale: [_; GROUP] = from_fn(|vector| vectors.load_f32(&scale[first + vector * V::LANES..]));
-            let column = |x: usize| vectors.interleave(rows.map(|row| &row[x * channels + first..][..group]));
-            let (mut left, mut centre) = (column(0), column(1));
+            let bias: [V::I32; GROUP] = array!(GROUP, |vector| vectors.load_i32(&bias[first + vector * V::LANES..]));
+            let scale: [V::F32; GROUP] = array!(GROUP, |vector| vectors.load_f32(&scale[first + vector * V::LANES..]));
+            macro_rules! column {
+                ($x:expr) => {{
+                    let begin = $x * channels + first;
+                    vectors.interleave([
+                        &rows[0][begin..][..group],
+                        &rows[1][begin..][..group],
+                        &rows[2][begin..][..group],
+                    ])
+                }};
+            }
+            let (mut left, mut centre) = (column!(0), column!(1));
             for x in 0..columns {
-                let right = column(x * STRIDE + 2);
-                let codes = from_fn(|vector| {
+                let right = column!(x * STRIDE + 2);
+                let codes = array!(GROUP, |vector| {
                     let sums = vectors.dot(bias[vector], left[vector], weights[0][vector]);
                     let sums = vectors.dot(sums, centre[vector], weights[1][vector]);
                     let sums = vectors.dot(sums, right[vector], weights[2][vector]);
@@ -129,7 +136,7 @@ impl Row<'_> {
                 if STRIDE == 1 {
                     (left, centre) = (centre, right);
                 } else if x + 1 < columns {
-                    (left, centre) = (right, column(x * STRIDE + 3));
+                    (left, centre) = (right, column!(x * STRIDE + 3));
                 }
             }
         }
@@ -138,6 +145,8 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::array::from_fn;
+
     use super::*;
     use crate::kernels::conv::Int8Layer;
     use crate::kernels::testing::{random_codes, random_weights};
@@ -174,7 +183,7 @@ mod tests {
                     }
                     let factor = 0.02 * weight_scale[channel] / 0.5;
                     let expected = ((total as f32 * factor).round_ties_even() as i64 + 3).clamp(0, 255) as u8;
-                    let what = format!("{isa}, {channels} channels, stride {stride}, column {column}");
+                    let what = format!("{isa:?}, {channels} channels, stride {stride}, column {column}");
                     assert_eq!(y[column * padded + channel], expected, "{what}, channel {channel}");
                 }
             }

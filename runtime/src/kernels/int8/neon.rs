@@ -68,16 +68,20 @@ macro_rules! token {
             #[inline(always)]
             fn interleave(self, rows: [&[u8]; 3]) -> [int8x16_t; GROUP] {
                 proven! {
-                    let [above, centre, below] = rows.map(|row| signed(vld1q_u8(row[..16].as_ptr())));
+                    let above = signed(vld1q_u8(rows[0][..16].as_ptr()));
+                    let centre = signed(vld1q_u8(rows[1][..16].as_ptr()));
+                    let below = signed(vld1q_u8(rows[2][..16].as_ptr()));
                     let (low, high) = (vzip1q_s8(above, centre), vzip2q_s8(above, centre));
                     let zero = vdupq_n_s8(0);
                     let (low_below, high_below) = (vzip1q_s8(below, zero), vzip2q_s8(below, zero));
-                    let zip = |a, b| {
-                        let (a, b) = (vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b));
-                        [vreinterpretq_s8_s16(vzip1q_s16(a, b)), vreinterpretq_s8_s16(vzip2q_s16(a, b))]
-                    };
-                    let ([first, second], [third, fourth]) = (zip(low, low_below), zip(high, high_below));
-                    [first, second, third, fourth]
+                    let (low, low_below) = (vreinterpretq_s16_s8(low), vreinterpretq_s16_s8(low_below));
+                    let (high, high_below) = (vreinterpretq_s16_s8(high), vreinterpretq_s16_s8(high_below));
+                    [
+                        vreinterpretq_s8_s16(vzip1q_s16(low, low_below)),
+                        vreinterpretq_s8_s16(vzip2q_s16(low, low_below)),
+                        vreinterpretq_s8_s16(vzip1q_s16(high, high_below)),
+                        vreinterpretq_s8_s16(vzip2q_s16(high, high_below)),
+                    ]
                 }
             }
 

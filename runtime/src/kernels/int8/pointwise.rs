@@ -234,10 +234,11 @@ impl Gemm<'_> {
             pixel[..layer.depth].as_chunks().0
         });
         let lanes = V::LANES;
-        let mut sums: [[V::I32; N]; MR] = [from_fn(|vector| vectors.load_i32(&panel.bias[vector * lanes..])); MR];
+        let bias = array!(N, |vector| vectors.load_i32(&panel.bias[vector * lanes..]));
+        let mut sums: [[V::I32; N]; MR] = [bias; MR];
         let weights = panel.weights.chunks_exact(N * lanes * DOT);
         for (index, weights) in weights.enumerate() {
-            let x: [_; MR] = from_fn(|row| vectors.broadcast(x[row][index]));
+            let x = array!(MR, |row| vectors.broadcast(x[row][index]));
             for vector in 0..N {
                 let weights = vectors.load_weights(&weights[vector * lanes * DOT..]);
                 for row in 0..MR {
@@ -246,6 +247,7 @@ impl Gemm<'_> {
             }
         }
         let zero_point = i32::from(layer.output.zero_point);
+        let scale: [V::F32; N] = array!(N, |vector| vectors.load_f32(&panel.scale[vector * lanes..]));
         let offsets: &[usize; MR] =
             self.target.row_offsets[pixel..].first_chunk().expect("a row offset for each pixel");
         let width = layer.outputs - panel.first;
@@ -253,10 +255,8 @@ impl Gemm<'_> {
         macro_rules! rows {
             ($($row:literal)*) => {
                 $(if $row < MR {
-                    let codes: [V::I32; N] = from_fn(|vector| {
-                        let scale = vectors.load_f32(&panel.scale[vector * lanes..]);
-                        vectors.requantize(sums[$row][vector], scale, zero_point)
-                    });
+                    let codes: [V::I32; N] =
+                        array!(N, |vector| vectors.requantize(sums[$row][vector], scale[vector], zero_point));
                     let y = &mut self.target.y[offsets[$row] + panel.first..];
                     if width >= N * lanes {
                         store(vectors, codes, &mut y[..N * lanes]);
@@ -357,7 +357,7 @@ mod tests {
             let row_offsets: Vec<usize> = (0..pixels).rev().map(|pixel| pixel * stride).collect();
             for isa in Int8Isa::available() {
                 for is_residual in [false, true] {
-                    let what = format!("{isa}, {inputs} to {outputs}, {pixels} pixels, residual {is_residual}");
+                    let what = format!("{isa:?}, {inputs} to {outputs}, {pixels} pixels, residual {is_residual}");
                     let sum = is_residual.then_some([residual, sum]);
                     let layer = Pointwise::new(isa, &layer, input, row_len, sum).expect(&what);
                     let mut y = vec![9; pixels * stride];
@@ -416,7 +416,7 @@ mod tests {
             isa.dispatch(AddChannelSums { pixels: &pixels, sums: &mut sums });
             for (channel, sum) in sums.iter().enumerate() {
                 let expected = 3 + pixels[channel..].iter().step_by(48).map(|code| u32::from(*code)).sum::<u32>();
-                assert_eq!(*sum, expected, "{isa}, channel {channel}");
+                assert_eq!(*sum, expected, "{isa:?}, channel {channel}");
             }
         }
     }

@@ -3,9 +3,6 @@
 //! Every operation is exact or an IEEE 754 operation with one rounding, so that a network's output has the same bits
 //! on every processor.
 
-use std::fmt;
-use std::str::FromStr;
-
 #[cfg(target_arch = "aarch64")]
 use super::neon::{Neon, NeonDotprod};
 use super::plain::Plain;
@@ -98,8 +95,9 @@ pub enum Int8Isa {
 }
 
 impl Int8Isa {
-    /// Every instruction set of this architecture, the preferred ones first.
-    pub const ALL: &'static [Self] = &[
+    /// Every instruction set of this architecture.
+    #[cfg(test)]
+    const ALL: &'static [Self] = &[
         #[cfg(target_arch = "x86_64")]
         Self::Avx512Vnni,
         #[cfg(target_arch = "x86_64")]
@@ -113,31 +111,10 @@ impl Int8Isa {
         Self::Plain,
     ];
 
-    /// The name in lower case, as messages and the command line have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => "avx512-vnni",
-            #[cfg(target_arch = "x86_64")]
-            Self::AvxVnni => "avx-vnni",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "avx2",
-            #[cfg(target_arch = "aarch64")]
-            Self::NeonDotprod => "neon-dotprod",
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => "neon",
-            Self::Plain => "plain",
-        }
-    }
-
-    /// Those that this processor has, the preferred one first.
+    /// Those that this processor has.
+    #[cfg(test)]
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|isa| isa.is_available())
-    }
-
-    /// The preferred one of this processor.
-    pub fn detect() -> Self {
-        Self::available().next().unwrap_or(Self::Plain)
     }
 
     /// Whether this processor has the instructions.
@@ -208,23 +185,5 @@ impl Int8Isa {
             Self::Plain => {}
         }
         kernel.run(Plain)
-    }
-}
-
-impl fmt::Display for Int8Isa {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Int8Isa {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::available().find(|isa| isa.name() == name);
-        found.ok_or_else(|| {
-            let names: Vec<_> = Self::available().map(Self::name).collect();
-            format!("this processor has no int8 instructions \"{name}\"; it has {}", names.join(", "))
-        })
     }
 }

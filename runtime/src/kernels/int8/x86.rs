@@ -86,7 +86,9 @@ impl Vectors for Avx512Vnni {
     #[inline(always)]
     fn interleave(self, rows: [&[u8]; 3]) -> [__m512i; GROUP] {
         proven! {
-            let [above, centre, below] = rows.map(|row| _mm512_loadu_si512(row[..64].as_ptr().cast()));
+            let above = _mm512_loadu_si512(rows[0][..64].as_ptr().cast());
+            let centre = _mm512_loadu_si512(rows[1][..64].as_ptr().cast());
+            let below = _mm512_loadu_si512(rows[2][..64].as_ptr().cast());
             let (low, high) = (_mm512_unpacklo_epi8(above, centre), _mm512_unpackhi_epi8(above, centre));
             let zero = _mm512_setzero_si512();
             let (low_below, high_below) = (_mm512_unpacklo_epi8(below, zero), _mm512_unpackhi_epi8(below, zero));
@@ -184,7 +186,9 @@ macro_rules! avx2_vectors {
 #[inline(always)]
 fn interleave_256(rows: [&[u8]; 3]) -> [__m256i; GROUP] {
     proven! {
-        let [above, centre, below] = rows.map(|row| _mm256_loadu_si256(row[..32].as_ptr().cast()));
+        let above = _mm256_loadu_si256(rows[0][..32].as_ptr().cast());
+        let centre = _mm256_loadu_si256(rows[1][..32].as_ptr().cast());
+        let below = _mm256_loadu_si256(rows[2][..32].as_ptr().cast());
         let (low, high) = (_mm256_unpacklo_epi8(above, centre), _mm256_unpackhi_epi8(above, centre));
         let zero = _mm256_setzero_si256();
         let (low_below, high_below) = (_mm256_unpacklo_epi8(below, zero), _mm256_unpackhi_epi8(below, zero));
@@ -258,7 +262,8 @@ impl Vectors for Avx2 {
 
     #[inline(always)]
     fn interleave(self, rows: [&[u8]; 3]) -> [Widened; GROUP] {
-        interleave_256(rows).map(|activations| self.widen_activations(activations))
+        let interleaved = interleave_256(rows);
+        array!(GROUP, |vector| self.widen_activations(interleaved[vector]))
     }
 
     #[inline(always)]

@@ -228,7 +228,7 @@ fn dct_basis() -> [[f32; 8]; 8] {
     std::array::from_fn(|sample| {
         std::array::from_fn(|frequency| {
             let angle = (2 * sample + 1) as f32 * frequency as f32 * std::f32::consts::PI / 16.0;
-            0.5 * if frequency == 0 { std::f32::consts::FRAC_1_SQRT_2 } else { angle.cos() }
+            0.5 * if frequency == 0 { std::f32::consts::FRAC_1_SQRT_2 } else { libm::cosf(angle) }
         })
     })
 }
