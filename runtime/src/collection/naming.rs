@@ -81,6 +81,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "@recycle",
     "@recently-snapshot",
     "@snapshot",
+    "@snapshots",
     "@transcode",
     "@sharebin",
     "@sharesnap",
@@ -91,6 +92,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "@__thumb",
     "#recycle",
     "#snapshot",
+    "#snapshots",
     "~snapshot",
     "$recycle.bin",
     "recycler",
@@ -98,7 +100,6 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "$extend",
     "lost+found",
     "lost.dir",
-    "found.000",
     "system volume information",
     "network trash folder",
     "temporary items",
@@ -108,7 +109,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
 ];
 
 /// Beginnings of such folders' names.
-const SYSTEM_PREFIXES: &[&str] = &["@syno", "@gmt-", "_unpack_", "_failed_"];
+const SYSTEM_PREFIXES: &[&str] = &["@syno", "@gmt-", "_unpack_", "_failed_", "found.0", "recycle bin - "];
 
 /// Folders of things that come with a film, as Jellyfin, Emby, Kodi and Plex call them, and as release groups do.
 const EXTRAS_FOLDERS: &[&str] = &[
@@ -458,6 +459,7 @@ mod tests {
                 &[
                     "@eadir",
                     "#snapshot",
+                    "#snapshots",
                     "#recycle",
                     "@recycle",
                     "@recently-snapshot",
