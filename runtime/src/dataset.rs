@@ -12,10 +12,10 @@
 //! A column is a genre's if its cells are labels; others (title, link, the rows' numbers) are passed over, and
 //! [`Dataset::passed_over`] says why. Where the cells do not tell, [`Source::genres`] names the genres.
 //!
-//! The picture is named by `path`, `image`, `file` or `filename` (a path below the image folder, usually the label
-//! file's own), or by `Id`, `imdbId`, `imdb_id` or `tconst` (`<Id>.jpg` in the image folder, usually `Images` beside the
-//! label file). Names in another case, with another extension, with back-slashes or from another machine are understood
-//! where a file fits.
+//! The picture is named by `path`, `image`, `file` or the like (a path below the image folder, usually the label file's
+//! own), or by `Id`, `imdbId`, `movieId` or the like (`<Id>.jpg` in the image folder, usually `Images` beside the label
+//! file). Names in another case, with other composed accents, with another extension, with back-slashes or from another
+//! machine are understood where a file fits.
 //!
 //! Fields are separated by `,`, `;`, tab or `|`, whichever is most frequent in the header. Text is UTF-8, UTF-16 or
 //! Windows-1252. `docs/reference.md` specifies the format.

@@ -319,6 +319,7 @@ fn locked_genres_and_other_names_of_a_genre_are_respected() {
         Case { content: "<genre>science-fiction</genre>", new: Some(&["Fantasy", "Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>Sci-Fi &amp; Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>SF, Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
+        Case { content: "<genre>Sci-Fi|Fantasy</genre>", new: Some(&["Music", "Sport", "Reality-TV"]) },
         Case { content: "<genre>Sports</genre><genre>Reality</genre>", new: Some(&["Sci-Fi", "Fantasy", "Music"]) },
         // Two genres of IMDb.
         Case { content: "<genre>Musical</genre>", new: Some(predicted) },

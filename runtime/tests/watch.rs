@@ -23,10 +23,14 @@ struct Watch {
 
 impl Watch {
     fn start(arguments: &[&str]) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_by(&mut Command::new(env!("CARGO_BIN_EXE_runtime")), TempDir::new().unwrap(), arguments)
+    }
+
+    /// Starts it by a command that lacks the arguments of the program.
+    fn start_by(command: &mut Command, folder: TempDir, arguments: &[&str]) -> Self {
         fs::create_dir(folder.path().join("films")).unwrap();
         let log = |name: &str| File::create(folder.path().join(name)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_runtime"))
+        let child = command
             .arg("watch")
             .arg(folder.path().join("films"))
             .args(arguments)
@@ -152,6 +156,38 @@ fn what_a_later_link_leads_to_is_watched() {
     watch.wait_for_line("out", "link/First (1999)/poster.jpg: ");
     put("Second (1999)", "posters/space-baseline.jpg");
     watch.wait_for_line("out", "link/Second (1999)/poster.jpg: ");
+    watch.stop();
+}
+
+/// In a mount namespace of its own, where the system lets this user have one.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_comes_below_a_mount_is_seen_and_its_snapshots_are_not() {
+    let (folder, share) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c"]);
+        command.arg(r#"mkdir -p "$1" && mount --bind "$0" "$1" && shift && exec "$@""#).arg(share.path());
+        command
+    };
+    let probe = unshare().arg(folder.path().join("probe")).arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        println!("skipped: this user may not mount");
+        return;
+    }
+    let put = |film: &str, picture: &str| {
+        fs::create_dir_all(share.path().join(film)).unwrap();
+        fs::copy(fixture(picture), share.path().join(film).join("poster.jpg")).unwrap();
+    };
+    put("First (1999)", "posters/noir-grey.jpg");
+    put("#snapshot/daily/First (1999)", "posters/space-baseline.jpg");
+    let bind = folder.path().join("films/bind");
+    let watch = Watch::start_by(unshare().arg(bind).arg(env!("CARGO_BIN_EXE_runtime")), folder, &[]);
+    watch.wait_for_line("out", "bind/First (1999)/poster.jpg: ");
+    put("Second (1999)", "posters/space-baseline.jpg");
+    put(".snapshot/Second (1999)", "posters/noir-grey.jpg");
+    watch.wait_for_line("out", "bind/Second (1999)/poster.jpg: ");
+    assert_eq!(watch.lines("out", "").len(), 2, "{:?}", watch.lines("out", ""));
     watch.stop();
 }
 

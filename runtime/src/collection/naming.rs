@@ -81,6 +81,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "@recycle",
     "@recently-snapshot",
     "@snapshot",
+    "@snapshots",
     "@transcode",
     "@sharebin",
     "@sharesnap",
@@ -91,6 +92,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "@__thumb",
     "#recycle",
     "#snapshot",
+    "#snapshots",
     "~snapshot",
     "$recycle.bin",
     "recycler",
@@ -98,7 +100,6 @@ const SYSTEM_FOLDERS: &[&str] = &[
     "$extend",
     "lost+found",
     "lost.dir",
-    "found.000",
     "system volume information",
     "network trash folder",
     "temporary items",
@@ -108,7 +109,7 @@ const SYSTEM_FOLDERS: &[&str] = &[
 ];
 
 /// Beginnings of such folders' names.
-const SYSTEM_PREFIXES: &[&str] = &["@syno", "@gmt-", "_unpack_", "_failed_"];
+const SYSTEM_PREFIXES: &[&str] = &["@syno", "@gmt-", "_unpack_", "_failed_", "found.0", "recycle bin - "];
 
 /// Folders of things that come with a film, as Jellyfin, Emby, Kodi and Plex call them, and as release groups do.
 const EXTRAS_FOLDERS: &[&str] = &[
@@ -252,6 +253,10 @@ pub fn is_system_folder(key: &str) -> bool {
     SYSTEM_FOLDERS.contains(&key) || SYSTEM_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
+/// Files by whose name a folder is left out: Kodi's of any content, Jellyfin's if it is empty. Otherwise the latter holds
+/// globs, which are those of other programs, too.
+pub const IGNORE_FILES: [(&str, bool); 2] = [(".nomedia", false), (".ignore", true)];
+
 /// Whether a folder may hold extras of the film above it. Some of these names are titles or shelves, too.
 pub fn is_extras_folder(key: &str) -> bool {
     EXTRAS_FOLDERS.contains(&key) || is_pure_extras_folder(key)
@@ -321,12 +326,14 @@ pub fn part(stem: &str) -> Option<Part> {
 }
 
 /// Whether a video is a version of the film that its folder is named after (Jellyfin's rule): the name, without
-/// extension, begins with the folder's name, and behind it comes nothing, ` - ` and anything, `[tags]`, `{tags}` or
-/// words about the file's quality.
+/// extension, begins with the folder's name, and behind it comes nothing, ` - ` and anything, `[tags]`, `{tags}`,
+/// words about the file's quality, or the kind of 3D (`.3D.HSBS`).
 pub fn is_version(key: &str, folder_key: &str) -> bool {
     // Identifiers may stand in the folder's name alone.
     [folder_key, without_tags(folder_key).trim()].into_iter().filter(|name| !name.is_empty()).any(|name| {
         key.strip_prefix(name).map(|rest| QUALITY.replace(rest, "")).is_some_and(|rest| {
+            let rest = pattern!(r"^[ ._\-]+3d(?:[ ._\-]+(?:(?:half|full|[hf])?[ ._\-]*(?:sbs|tab|ou)|mvc))?$")
+                .replace(rest.trim_end(), "");
             let rest = rest.trim();
             // A number alone is that of a part, a sequel or an episode.
             rest.is_empty() || (rest.starts_with(['-', '[', '{']) && !pattern!(r"^[-\s]*\d+$").is_match(rest))
@@ -458,6 +465,7 @@ mod tests {
                 &[
                     "@eadir",
                     "#snapshot",
+                    "#snapshots",
                     "#recycle",
                     "@recycle",
                     "@recently-snapshot",
@@ -467,10 +475,13 @@ mod tests {
                     "@tmp",
                     "@synoeastream",
                     "~snapshot",
+                    "@snapshots",
+                    "found.001",
+                    "recycle bin - volume_1",
                     "_unpack_film.2001",
                     "@gmt-2024.01.01-00.00.00",
                 ],
-                &["#alive (2020)", "@ (2001)", "snapshot", "recycled heart", "tmp"],
+                &["#alive (2020)", "@ (2001)", "snapshot", "found (2012)", "recycle bin", "tmp"],
             ),
             (
                 "folders of extras",
@@ -520,8 +531,17 @@ mod tests {
                     "alien (1979) [1080p]",
                     "alien (1979) {edition-x}",
                     "alien (1979) 1080p",
+                    "alien (1979).3d",
+                    "alien (1979).3d.h-sbs.1080p",
                 ],
-                &["alien (1979) 2", "alien (1979) - 2", "alien", "aliens (1986)", "alien (1979)x"],
+                &[
+                    "alien (1979) 2",
+                    "alien (1979) - 2",
+                    "alien (1979) 3d ants",
+                    "alien",
+                    "aliens (1986)",
+                    "alien (1979)x",
+                ],
             ),
         ];
         let wrong: Vec<_> = cases

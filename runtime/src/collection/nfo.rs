@@ -552,7 +552,7 @@ fn parts(value: &str) -> impl Iterator<Item = String> {
         known.unwrap_or(if letters.is_empty() { part.trim().to_lowercase() } else { letters })
     };
     value
-        .split(['/', ','])
+        .split(['/', ',', '|'])
         .flat_map(|part| part.split(" & ").flat_map(|part| part.split(" and ")))
         .map(normal)
         .filter(|part| !part.is_empty())

@@ -24,7 +24,8 @@ use super::poster_selection::{By, Folder, FolderContext, Kind, Name, NoPoster, P
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ScanOptions {
-    /// Whether to take every image, whatever its name. Hidden files and folders of the system are skipped all the same.
+    /// Whether to take every image, whatever its name. Hidden files, folders of the system and folders with a
+    /// `.nomedia` are skipped all the same.
     pub all_images: bool,
     /// Whether to report what was skipped, and why: [`Item::PassedOver`].
     pub explain: bool,
@@ -110,6 +111,8 @@ pub enum PassedOverReason {
     Hidden,
     /// A folder of the system or a NAS, such as `@eaDir` or `$RECYCLE.BIN`.
     System,
+    /// A folder with a file that says so: `.nomedia`, or an empty `.ignore`.
+    Marked,
     /// A folder of extras, such as `Trailers`, or a part of a film, such as `BDMV`.
     Extras,
     /// Excluded, or not included.
@@ -125,6 +128,7 @@ impl fmt::Display for PassedOverReason {
         out.write_str(match self {
             Self::Hidden => "hidden",
             Self::System => "a folder of the system",
+            Self::Marked => "left out by its file .nomedia or .ignore",
             Self::Extras => "belongs to the film or series above",
             Self::NotAskedFor => "excluded or not included",
             Self::Elsewhere => "the same folder as another one of the library",
@@ -254,6 +258,8 @@ struct Subfolder {
 enum Role {
     /// The system's.
     System,
+    /// Left out by a file in it.
+    Marked,
     /// A disc, or one of a film's parts.
     Disc,
     /// A season of the series.
@@ -366,6 +372,8 @@ impl Scan<'_> {
         let is_root = !parent.is_named_after_content;
         if naming::is_system_folder(key) {
             Role::System
+        } else if is_marked(path) {
+            Role::Marked
         } else if self.options.all_images {
             Role::Other
         } else if naming::is_disc(key) || (naming::is_part_folder(key) && is_part_of_film(path, key, is_root)) {
@@ -403,6 +411,7 @@ impl Scan<'_> {
         for Subfolder { path, name, is_link, role } in subfolders {
             let reason = match role {
                 Role::System => PassedOverReason::System,
+                Role::Marked => PassedOverReason::Marked,
                 Role::Disc | Role::Extras | Role::PureExtras => PassedOverReason::Extras,
                 _ if self.options.exclude.is_match(self.relative(&path)) => PassedOverReason::NotAskedFor,
                 _ => match if is_link { fs::canonicalize(&path) } else { Ok(visit.real.join(&name.name)) } {
@@ -471,6 +480,14 @@ impl Scan<'_> {
     fn fail(&mut self, path: PathBuf, cause: io::Error) {
         self.found.push_back(Err(ScanError::Unreadable { path, cause }));
     }
+}
+
+/// Whether a file in a folder says that the folder is left out.
+fn is_marked(folder: &Path) -> bool {
+    let is_there = |(name, is_empty): (&str, bool)| {
+        fs::metadata(folder.join(name)).is_ok_and(|file| file.is_file() && (!is_empty || file.len() == 0))
+    };
+    naming::IGNORE_FILES.into_iter().any(is_there)
 }
 
 /// Whether those of the folders that are called like seasons are some. Among more folders of films they are films.

@@ -2,7 +2,8 @@
 //! that was killed resumes.
 //!
 //! A poster is *known* to a model if the cache has a result (a prediction, or why there is none) for the poster's path,
-//! size and modification time and for the model's fingerprint.
+//! size and modification time and for the model's fingerprint. Why there is none counts for one version of the program
+//! only: another one may decode what this one cannot.
 //!
 //! SQLite commits every finished poster in a transaction of its own, needs no memory however large the collection is,
 //! and can be inspected with any SQLite client. Table `known` is the cache, with a row for each path that was ever
@@ -41,9 +42,14 @@ const TABLES: &str = "
 const SCAN_COLUMNS: &str = "scan.ordinal, scan.path, scan.size, scan.mtime, scan.kind, scan.title, scan.year, \
                             scan.video, scan.common_name, scan.has_own_folder";
 
-/// Joins the cached results of model `?1` to the posters of the scan that have not changed since.
-const IS_CURRENT: &str = "known.path = scan.path AND known.size = scan.size AND known.mtime = scan.mtime \
-                          AND known.model = ?1";
+/// Joins the cached results of model `?1` to the posters of the scan that have not changed since. Column `model` of a
+/// failure is what [`failed_model`] makes.
+const IS_CURRENT: &str = concat!(
+    "known.path = scan.path AND known.size = scan.size AND known.mtime = scan.mtime \
+     AND known.model = CASE WHEN known.error IS NULL THEN ?1 ELSE ?1 || ' ",
+    env!("CARGO_PKG_VERSION"),
+    "' END"
+);
 
 /// A poster that the current pass has found.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,6 +313,7 @@ impl State {
         let probabilities: Option<Vec<u8>> = prediction
             .map(|prediction| prediction.probabilities.iter().flat_map(|value| value.to_le_bytes()).collect());
         let thumbnail = prediction.map(|prediction| &prediction.thumbnail);
+        let model = if error.is_some() { failed_model(model) } else { model.into() };
         self.with(|sqlite| {
             let mut insert =
                 sqlite.prepare_cached("INSERT OR REPLACE INTO known VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
@@ -348,6 +355,12 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<String>> {
 /// A statement as it is compared: versions of this program have written it with other line breaks.
 fn without_spaces(sql: &str) -> String {
     sql.replace("IF NOT EXISTS", "").split_whitespace().collect()
+}
+
+/// What names the model in the row of a failure: its fingerprint, and the version of the program that could not read
+/// the poster.
+fn failed_model(model: &str) -> String {
+    format!("{model} {}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Reads the first columns of a row, [`SCAN_COLUMNS`].
@@ -517,19 +530,30 @@ mod tests {
                  ) STRICT;
                  CREATE INDEX known_hash ON known (hash);
                  INSERT INTO known VALUES (x'61', 7, 5, x'0a', 'm', NULL, x'0000003f0000803e', x'010203');
-                 INSERT INTO known VALUES (x'62', 7, 5, x'0b', 'm', 'b: is broken', NULL, NULL);",
+                 INSERT INTO known VALUES (x'62', 7, 5, x'0b', 'm', 'b: is broken', NULL, NULL);
+                 INSERT INTO known VALUES (x'63', 7, 5, x'0c', 'm 0.0.1', 'c: is broken', NULL, NULL);",
             )
             .unwrap();
+        let posters = [poster(1, "a", 5), poster(2, "b", 5), poster(3, "c", 5)];
+        let outcomes = |state: &State| {
+            state.begin().unwrap();
+            state.add(&posters).unwrap();
+            let known = state.next_known("m", 0, 9).unwrap().into_iter();
+            known.map(|known| known.outcome.map_err(|error| error.to_string())).collect::<Vec<_>>()
+        };
         let state = State::open(&path, true).unwrap();
-        state.begin().unwrap();
-        state.add(&[poster(1, "a", 5), poster(2, "b", 5)]).unwrap();
-        let outcomes: Vec<_> = state
-            .next_known("m", 0, 9)
-            .unwrap()
-            .into_iter()
-            .map(|known| known.outcome.map_err(|e| e.to_string()))
-            .collect();
-        assert_eq!(outcomes, [Ok(prediction(0.5)), Err("b: is broken".to_string())]);
+        assert_eq!(outcomes(&state), [Ok(prediction(0.5))]);
+        // This version may read what older ones could not, and tries it once.
+        assert_eq!(state.next_unknown("m", 0, 9, false).unwrap(), posters[1..]);
+        state.record(&posters[1], b"hash b", "m", &failure("b: is still broken")).unwrap();
+        state.record(&posters[2], b"hash c", "m", &Ok(prediction(0.75))).unwrap();
+        drop(state);
+        let state = State::open(&path, true).unwrap();
+        assert_eq!(
+            outcomes(&state),
+            [Ok(prediction(0.5)), Err("b: is still broken".to_string()), Ok(prediction(0.75))]
+        );
+        assert_eq!(state.unknown_count("m").unwrap(), 0);
     }
 
     #[test]

@@ -13,8 +13,9 @@ pub const TITLE_COLUMNS: [&str; 3] = ["title", "primarytitle", "movie_title"];
 /// Names, in lower case, of the column of the year in which a film came out.
 pub const YEAR_COLUMNS: [&str; 4] = ["year", "startyear", "release_year", "title_year"];
 
-const ID_COLUMNS: [&str; 4] = ["id", "imdbid", "imdb_id", "tconst"];
-const PATH_COLUMNS: [&str; 4] = ["path", "image", "file", "filename"];
+const ID_COLUMNS: [&str; 7] = ["id", "imdbid", "imdb_id", "tconst", "imdb_title_id", "movieid", "movie_id"];
+const PATH_COLUMNS: [&str; 10] =
+    ["path", "image", "file", "filename", "filepath", "image_path", "img_path", "file_path", "image_name", "file_name"];
 const LIST_COLUMNS: [&str; 2] = ["genres", "genre"];
 
 /// Names, in lower case, that programs give to the column of the rows' numbers.
@@ -97,14 +98,14 @@ impl Columns {
     }
 
     /// Passes over columns of yes and no that tell something else (`adult`, `video`) beside a column of lists: no list
-    /// names one of them, and the lists name more genres than there are such columns.
+    /// names one of them, and the lists name as many genres as there are such columns, or more.
     fn prefer_lists(&mut self, list: &str, cells: Cells) {
         let lists = genre_lists(cells.iter().map(|(_, cell)| *cell));
         let named: BTreeSet<String> = lists.iter().flatten().map(|genre| genre.to_lowercase()).collect();
         // `Action_Adventure` names two.
         let is_named =
             |genre: &str| named.iter().flat_map(|name| name.split('_').chain([&**name])).any(|it| it == genre);
-        if named.len() > self.genres.len() && !self.genres.iter().any(|(_, genre)| is_named(&genre.to_lowercase())) {
+        if named.len() >= self.genres.len() && !self.genres.iter().any(|(_, genre)| is_named(&genre.to_lowercase())) {
             let reason = format!("is named by no list in \"{list}\"");
             let genres = self.genres.drain(..);
             self.passed_over.extend(genres.map(|(_, column)| PassedOver { column, reason: reason.clone() }));
@@ -164,7 +165,7 @@ mod tests {
     #[test]
     fn genres_are_told_from_other_columns() {
         type Case<'a> = (&'a str, &'a [&'a [&'a str]], &'a [&'a str], &'a [(&'a str, &'a str)]);
-        let cases: [Case; 13] = [
+        let cases: [Case; 14] = [
             ("labels", &[&["Id", "Drama"], &["a", "1"], &["b", "0"]], &["Drama"], &[]),
             ("NA first", &[&["Id", "Drama"], &["a", "NA"], &["b", "0"], &["c", "-1"]], &["Drama"], &[]),
             ("words", &[&["Id", "Drama", "War"], &["a", "True", "yes"], &["b", "f", "N"]], &["Drama", "War"], &[]),
@@ -217,6 +218,12 @@ mod tests {
                 &[("adult", "is named by no list in \"genres\"")],
             ),
             (
+                "IMDb's columns beside lists of few genres",
+                &[&["tconst", "isAdult", "endYear", "genres"], &["a", "0", "\\N", "Drama,War"]],
+                &[],
+                &[("isAdult", "is named by no list in \"genres\""), ("endYear", "is named by no list in \"genres\"")],
+            ),
+            (
                 "genres beside lists",
                 &[&["Id", "Genre", "Drama", "News"], &["a", "Drama_War|Western", "", "0"]],
                 &["Drama", "News"],
@@ -238,6 +245,23 @@ mod tests {
         let (genres, passed_over) = found(rows, &["Drama", "Title", "War"]);
         assert_eq!(genres, ["Drama", "Title"]);
         assert_eq!(passed_over, [("hit".into(), "is not among the genres named".into())]);
+    }
+
+    #[test]
+    fn pictures_are_named_by_columns_of_usual_names() {
+        let cases = [
+            ("Id", (Some(0), None)),
+            ("imdbID", (Some(0), None)),
+            ("movieId", (Some(0), None)),
+            ("imdb_title_id", (Some(0), None)),
+            ("Image_Path", (None, Some(0))),
+            ("file_name", (None, Some(0))),
+            ("budget", (None, None)),
+        ];
+        for (name, expected) in cases {
+            let columns = Columns::find(&[name.into()], |_| vec![(2, "1")], &[]);
+            assert_eq!((columns.id, columns.path), expected, "{name}");
+        }
     }
 
     #[test]

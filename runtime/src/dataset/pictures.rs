@@ -1,8 +1,10 @@
 //! The picture that a row names, as people name it: without its extension or with another one, in another case, with
-//! back-slashes, by a path on another machine.
+//! back-slashes, by a path on another machine, with accents as a Mac composes them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization;
 
 /// Extensions of pictures, in lower case; the first one is added to ids.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
@@ -19,9 +21,9 @@ pub struct Pictures {
 /// The entries of a folder.
 #[derive(Debug, Default)]
 struct Listing {
-    /// Every entry, by its name in lower case.
+    /// Every entry, by the [`key`] of its name.
     entries: HashMap<String, PathBuf>,
-    /// Every picture, by its name in lower case without the extension; of several the first kind of [`EXTENSIONS`].
+    /// Every picture, by the [`key`] of its name without the extension; of several the first kind of [`EXTENSIONS`].
     pictures: HashMap<String, PathBuf>,
 }
 
@@ -31,7 +33,7 @@ impl Pictures {
         let mut pictures = Self { folders: [images.into(), folder.into()], listings: HashMap::new() };
         // The folder may be written in another case, too.
         if let (false, Some(parent), Some(name)) = (images.is_dir(), images.parent(), images.file_name())
-            && let Some(found) = pictures.listing(parent).entries.get(&name.to_string_lossy().to_lowercase())
+            && let Some(found) = pictures.listing(parent).entries.get(&key(&name.to_string_lossy()))
         {
             pictures.folders[0] = found.clone();
         }
@@ -84,7 +86,8 @@ impl Pictures {
         if drive || name.starts_with(['/', '\\']) {
             return (0..parts.len()).collect();
         }
-        let named = |folder: &PathBuf| folder.file_name().is_some_and(|own| own.eq_ignore_ascii_case(parts[0]));
+        let named =
+            |folder: &PathBuf| folder.file_name().is_some_and(|own| key(&own.to_string_lossy()) == key(parts[0]));
         if parts.len() > 1 && self.folders.iter().any(named) { vec![0, 1] } else { vec![0] }
     }
 
@@ -93,10 +96,9 @@ impl Pictures {
         let (file, folders) = parts.split_last()?;
         for part in folders {
             let next = folder.join(part);
-            folder =
-                if next.is_dir() { next } else { self.listing(&folder).entries.get(&part.to_lowercase())?.clone() };
+            folder = if next.is_dir() { next } else { self.listing(&folder).entries.get(&key(part))?.clone() };
         }
-        let (listing, name) = (self.listing(&folder), file.to_lowercase());
+        let (listing, name) = (self.listing(&folder), key(file));
         let other_kind = || listing.pictures.get(if is_picture(&name) { stem(&name) } else { name.as_str() });
         listing.entries.get(&name).filter(|path| path.is_file()).or_else(other_kind).cloned()
     }
@@ -119,12 +121,17 @@ impl Listing {
                 .iter()
                 .filter(|name| Path::new(name).extension().is_some_and(|found| found.eq_ignore_ascii_case(extension)));
             for name in own {
-                listing.pictures.entry(stem(name).to_lowercase()).or_insert_with(|| folder.join(name));
+                listing.pictures.entry(key(stem(name))).or_insert_with(|| folder.join(name));
             }
         }
-        listing.entries = names.into_iter().map(|name| (name.to_lowercase(), folder.join(name))).collect();
+        listing.entries = names.into_iter().map(|name| (key(&name), folder.join(name))).collect();
         listing
     }
+}
+
+/// A name as it is compared: composed (NFC) and in lower case.
+fn key(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase()
 }
 
 /// Whether a name has the extension of a picture.
@@ -153,6 +160,8 @@ mod tests {
             "Images/Dr. No.jpeg",
             "Images/A/x.jpg",
             "Images/B/x.jpg",
+            "Images/Am\u{e9}lie.jpg",
+            "Images/E\u{301}lan/E\u{301}te\u{301}.png",
             "sub/p 1.jpg",
             "p1.jpg",
         ];
@@ -177,6 +186,12 @@ mod tests {
             ("Images/tt1.jpg", "Images/tt1.jpg"),
             ("images\\tt1", "Images/tt1.jpg"),
             ("A/x", "Images/A/x.jpg"),
+            // Composed (NFC) and decomposed (NFD), as a Mac writes names.
+            ("Am\u{e9}lie", "Images/Am\u{e9}lie.jpg"),
+            ("Ame\u{301}lie", "Images/Am\u{e9}lie.jpg"),
+            ("AME\u{301}LIE.jpeg", "Images/Am\u{e9}lie.jpg"),
+            ("\u{e9}lan/\u{c9}t\u{e9}", "Images/E\u{301}lan/E\u{301}te\u{301}.png"),
+            ("E\u{301}lan\\e\u{301}te\u{301}.png", "Images/E\u{301}lan/E\u{301}te\u{301}.png"),
             ("tt9", "Images/tt9.jpg"),
             ("C/x", "Images/C/x.jpg"),
         ];

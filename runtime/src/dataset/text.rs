@@ -21,7 +21,7 @@ const NOT_CSV: [(&[u8], &str); 10] = [
 /// The number of bytes that are looked at to recognise UTF-16 without a byte order mark.
 const SAMPLE: usize = 1024;
 
-/// Decodes UTF-8 and UTF-16, each with or without a byte order mark. A line that is not UTF-8 is read as Windows-1252,
+/// Decodes UTF-8 and UTF-16, each with or without a byte order mark. The end mark of DOS (0x1A) is left out. A line that is not UTF-8 is read as Windows-1252,
 /// of which Latin-1 is a part: every byte is a character there, so that a wrong guess harms titles at most.
 ///
 /// # Errors
@@ -32,12 +32,15 @@ pub fn decode(bytes: &[u8]) -> Result<String, &'static str> {
     }
     let (encoding, mark) = Encoding::for_bom(bytes).unwrap_or_else(|| (without_mark(bytes), 0));
     let bytes = &bytes[mark..];
-    let text = if encoding == UTF_8 {
+    let mut text: String = if encoding == UTF_8 {
         bytes.split_inclusive(|byte| *byte == b'\n').map(utf8_or_windows_1252).collect()
     } else {
         let text = encoding.decode_without_bom_handling_and_without_replacement(bytes);
         text.ok_or("damaged UTF-16 text")?.into_owned()
     };
+    if text.ends_with('\x1a') {
+        text.pop();
+    }
     if text.contains('\0') { Err("binary data, or UTF-16 without a byte order mark") } else { Ok(text) }
 }
 
@@ -88,6 +91,7 @@ mod tests {
             Ok("Amélie\nAmélie\n")
         );
         assert_eq!(decode(b"").as_deref(), Ok(""));
+        assert_eq!(decode(b"Id\r\n\x1a").as_deref(), Ok("Id\r\n"));
     }
 
     #[test]

@@ -50,9 +50,20 @@ static SEASON_AT_START: LazyLock<Regex> = LazyLock::new(|| {
 
 /// A season behind the name of the series.
 static SEASON_BEHIND_SHOW: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern =
-        format!(r"(?s)^(?P<show>.*?\S)[ ._\-–(\[]+(?P<season>(?:(?:{SEASON})[ ._\-]*\d{{1,4}}|s\d{{1,4}})\b.*)$");
-    Regex::new(&pattern).expect("the pattern is valid")
+    let word_first = format!(r"(?:{SEASON})(?:[ ._\-]*\d{{1,4}}|[ ._\-]+(?:{NUMBER_WORD}))");
+    // *The Fifth Season (2012)* is a film.
+    let season = format!(r"(?:{word_first}|s\d{{1,4}}|\d{{1,2}}(?:st|nd|rd|th)[ ._\-]+(?:{SEASON}))\b.*");
+    Regex::new(&format!(r"(?s)^(?P<show>.*?\S)[ ._\-–(\[]+(?P<season>{season})$")).expect("the pattern is valid")
+});
+
+/// A name of a season, or of a part of a film or of anything else.
+static POSSIBLE_SEASON: LazyLock<Regex> = LazyLock::new(|| {
+    let word = "book|volume|vol|part|chapter|arc|cour|year|dis[ck]|dvd|teil|buch|livre|libro|tome|cycle";
+    Regex::new(&format!(
+        r"^(?:\d{{1,2}}|(?:19|20)\d{{2}}|specials?|extra episodes|mini-? ?series|ovas?|onas?|{}.*)$",
+        format_args!(r"(?:{word})(?:[ ._\-]*\d{{1,3}}|[ ._\-]+(?:{NUMBER_WORD}))\b"),
+    ))
+    .expect("the pattern is valid")
 });
 
 /// Whether a folder holds a season of the series that the folder above, `parent`, is called after.
@@ -60,12 +71,7 @@ pub fn season_folder(key: &str, parent: &str) -> Option<SeasonName> {
     if is_season(key) || behind_show(key).is_some_and(|show| is_related(show, parent)) {
         return Some(SeasonName::Certain);
     }
-    let possible = pattern!(concat!(
-        r"^(?:\d{1,2}|(?:19|20)\d{2}|specials?|extra episodes|mini-? ?series|ovas?|onas?",
-        r"|(?:book|volume|vol|part|chapter|arc|cour|year|dis[ck]|dvd|teil|buch|livre|libro|tome|cycle)",
-        r"[ ._\-]*\d{1,3}\b.*)$",
-    ));
-    possible.is_match(key).then_some(SeasonName::Possible)
+    POSSIBLE_SEASON.is_match(key).then_some(SeasonName::Possible)
 }
 
 /// Whether a name is that of a season and of nothing else: `Season 1`, `S01 - The Beginning`, `2. Staffel (2010)`.
@@ -76,7 +82,7 @@ fn is_season(key: &str) -> bool {
         rest.trim().is_empty()
             || pattern!(r"^[ ._\-]*[(\[{]").is_match(rest)
             || pattern!(r"^[ ._]*[-–&+,][ ._]*s?\d{1,4}$").is_match(rest)
-            || pattern!(r"^[ ._\-]+(?:complete|proper|repack|multi)\b").is_match(rest)
+            || pattern!(r"^[ ._\-]+(?:complete|proper|repack|multi|extras?|specials?|bonus)\b").is_match(rest)
             || (rest.starts_with([' ', '.', '_', '-']) && QUALITY.is_match(rest))
             // *Series 7 - The Contenders (2001)* is a film.
             || (is_titled && title(rest).year.is_none())
@@ -317,8 +323,25 @@ mod tests {
             "show (2010) s02",
             "show.season.1.german.720p",
             "show_season_01",
+            "show 2nd season",
+            "show - 3rd season [1080p]",
+            "show season one",
+            "season 1 extras",
         ];
-        let possible = ["1", "01", "12", "2019", "specials", "miniseries", "ova", "book 2 - earth", "disc 1", "vol. 2"];
+        let possible = [
+            "1",
+            "01",
+            "12",
+            "2019",
+            "specials",
+            "miniseries",
+            "ova",
+            "book 2 - earth",
+            "book one",
+            "part ii",
+            "disc 1",
+            "vol. 2",
+        ];
         let neither = [
             "season",
             "seasons",
@@ -326,6 +349,9 @@ mod tests {
             "series 7 the contenders",
             "series 7 - the contenders (2001)",
             "season of the witch (2011)",
+            "the show's fifth season (2012)",
+            "bookworm",
+            "partisan",
             "other show s01",
             "300",
             "1917 (2019)",

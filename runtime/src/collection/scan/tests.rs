@@ -539,6 +539,25 @@ const CASES: &[Case] = &[
         posters: &[("Show/poster.jpg", "Show", 0)],
     },
     Case {
+        what: "seasons named after the series, with ordinals and words",
+        paths: &[
+            "Show/Show 2nd Season/[G] Show 2nd Season - 01.mkv",
+            "Show/Show 2nd Season/[G] Show 2nd Season - 02.mkv",
+            "Show/Show 2nd Season/poster.jpg",
+            "Show/poster.jpg",
+            "Hill (2010)/Book One/Hill 1x01.mkv",
+            "Hill (2010)/Book One/poster.jpg",
+            "Hill (2010)/Season 1 Extras/poster.jpg",
+            "Hill (2010)/poster.jpg",
+        ],
+        posters: &[("Hill (2010)/poster.jpg", "Hill", 2010), ("Show/poster.jpg", "Show", 0)],
+    },
+    Case {
+        what: "a version in 3D (Jellyfin)",
+        paths: &["A (2001)/A (2001).mkv", "A (2001)/A (2001).3D.HSBS.mkv", "A (2001)/poster.jpg"],
+        posters: &[("A (2001)/poster.jpg", "A", 2001)],
+    },
+    Case {
         what: "a stray episode makes no series of the folders beside it",
         paths: &["Show S01E01.mkv", "Films/10x10 (2018)/10x10 (2018).mkv", "Films/10x10 (2018)/poster.jpg"],
         posters: &[("Films/10x10 (2018)/poster.jpg", "10x10", 2018)],
@@ -573,6 +592,19 @@ const CASES: &[Case] = &[
             "lost+found/A/poster.jpg",
         ],
         posters: &[("A (2001)/folder.jpg", "A", 2001)],
+    },
+    Case {
+        what: "folders that are left out by a file in them (Jellyfin, Kodi)",
+        paths: &[
+            "A (2001)/a.mkv",
+            "A (2001)/poster.jpg",
+            "B (2002)/.ignore",
+            "B (2002)/b.mkv",
+            "B (2002)/poster.jpg",
+            "Home/.nomedia",
+            "Home/C (2003)/poster.jpg",
+        ],
+        posters: &[("A (2001)/poster.jpg", "A", 2001)],
     },
     // The library itself.
     Case {

@@ -36,15 +36,16 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// The parameters of the marker segment whose marker was read, without their length.
+    /// The parameters of the marker segment whose marker was read, without their length. A length of less than its own
+    /// two bytes is one without parameters, as libjpeg takes it.
     pub fn parameters(&mut self) -> Result<&'a [u8], Problem> {
-        let length = usize::from(u16_at(self.rest, 0).map_err(|Damaged| Problem::CutShort)?);
+        let length = usize::from(u16_at(self.rest, 0).map_err(|Damaged| Problem::CutShort)?).max(2);
         if length > self.rest.len() {
             return Err(Problem::CutShort);
         }
-        let parameters = self.rest.get(2..length).ok_or(Damaged)?;
-        self.rest = &self.rest[length..];
-        Ok(parameters)
+        let (segment, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Ok(&segment[2..])
     }
 
     /// The number of lines in a DNL segment (T.81, B.2.5) behind the first scan, whose data come next.
@@ -78,13 +79,12 @@ mod tests {
 
     #[test]
     fn segments_end_within_the_file() {
-        for (rest, problem) in [
-            ([].as_slice(), Problem::CutShort),
-            (&[0], Problem::CutShort),
-            (&[0, 4, 7], Problem::CutShort),
-            (&[0, 1], Problem::Damaged),
-        ] {
-            assert_eq!(Segments { rest }.parameters(), Err(problem), "{rest:?}");
+        for rest in [[].as_slice(), &[0], &[0, 4, 7]] {
+            assert_eq!(Segments { rest }.parameters(), Err(Problem::CutShort), "{rest:?}");
+        }
+        for rest in [[0, 0, 7], [0, 1, 7], [0, 2, 7]] {
+            let mut segments = Segments { rest: &rest };
+            assert_eq!((segments.parameters(), segments.rest), (Ok([].as_slice()), [7].as_slice()), "{rest:?}");
         }
     }
 
