@@ -45,6 +45,7 @@ pub mod dataset;
 pub mod display;
 mod error;
 mod kernels;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 #[doc(hidden)]

@@ -84,6 +84,14 @@ fn exit_status_and_error_lines() {
             ],
         },
         Case {
+            arguments: "classify FIX/posters/western.png --max-memory 1M",
+            status: 1,
+            errors: &[
+                "FIX/posters/western.png: takes 4 MB of memory to decode, more than the limit of 1 MB; scale it down first, \
+                       or raise --max-memory",
+            ],
+        },
+        Case {
             arguments: "classify nowhere.jpg",
             status: 1,
             errors: &["nowhere.jpg: cannot be read (No such file or directory (os error 2)); check the path and its \
