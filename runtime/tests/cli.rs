@@ -362,7 +362,10 @@ fn completions_and_manual_pages_tell_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let output = runtime(&["install-files", &folder.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    for command in ["classify", "tag", "watch", "evaluate", "inspect", "bench"] {
+    let pages: Vec<_> =
+        std::fs::read_dir(folder.path().join("man")).unwrap().map(|page| page.unwrap().path()).collect();
+    assert_eq!(pages.len(), 8, "one page for the program and one for each command: {pages:?}");
+    for command in ["classify", "tag", "watch", "show", "evaluate", "inspect", "bench"] {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(read(&format!("man/runtime-{command}.1")).contains("Print version"), "{command}");
         for shell in ["runtime.bash", "_runtime", "runtime.fish"] {
