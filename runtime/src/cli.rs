@@ -66,8 +66,8 @@ impl ModelArgs {
 /// A limit of memory for the posters that are decoded at the same time.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct MemoryArgs {
-    /// Memory for decoding posters, such as 300M or 2G: larger ones are refused, and those that do not fit beside each other
-    /// wait [default: half of the available memory]
+    /// Memory for decoding posters, such as 300M or 2G: larger ones are refused, and those that do not fit beside each
+    /// other wait [default: half of the available memory]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Posters")]
     max_memory: Option<u64>,
 }

@@ -49,8 +49,8 @@ impl Budget {
         self.limit
     }
 
-    /// Waits until so many bytes are free, and takes them. A thread should hold one part only: two that wait for a second
-    /// one would wait for ever.
+    /// Waits until so many bytes are free, and takes them. A thread should hold one part only: two that wait for a
+    /// second one would wait for ever.
     ///
     /// # Errors
     /// [`Error::TooMuchMemory`] if it is more than the whole budget; `name` is the picture.
@@ -78,8 +78,8 @@ impl Drop for Part<'_> {
     }
 }
 
-/// Bytes of memory that this process can still use without swapping: what Linux says (`MemAvailable`), or less if a control
-/// group, such as a container or a service with `MemoryMax`, allows less. `None` on other systems.
+/// Bytes of memory that this process can still use without swapping: what Linux says (`MemAvailable`), or less if a
+/// control group, such as a container or a service with `MemoryMax`, allows less. `None` on other systems.
 pub fn available() -> Option<u64> {
     available_below(Path::new("/"))
 }
@@ -98,8 +98,8 @@ fn available_below(root: &Path) -> Option<u64> {
         }
     });
     let limits = groups.flat_map(|(version, path)| {
-        // A limit of a group holds for those below it. In a container the path may be that of the host: then the root is
-        // the container's own group.
+        // A limit of a group holds for those below it. In a container the path may be that of the host: then the root
+        // is the container's own group.
         let folders = iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent));
         let folders: Vec<String> = folders.map(|path| format!("{}{path}", version.folder)).collect();
         folders.into_iter().filter_map(|folder| version.available(&root.join(folder)))

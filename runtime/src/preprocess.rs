@@ -105,7 +105,7 @@ enum Stored {
     Pixels(Rgb8Image),
     /// A large JPEG.
     Dct(jpeg::DctImage),
-    /// A PNG.
+    /// A large PNG.
     Reduced(ReducedImage),
 }
 
@@ -140,9 +140,9 @@ impl DecodedImage {
     }
 }
 
-impl From<ReducedImage> for DecodedImage {
+impl From<ReducedImage> for Stored {
     fn from(image: ReducedImage) -> Self {
-        Self { stored: Stored::Reduced(image), orientation: Orientation::NoTransforms }
+        if image.reduction == 1 { Self::Pixels(image.averages) } else { Self::Reduced(image) }
     }
 }
 

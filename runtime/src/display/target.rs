@@ -26,6 +26,7 @@ enum Kind {
     Terminal {
         size: Option<(u32, u32)>,
         colors: Colors,
+        is_sixel: bool,
     },
     #[cfg(target_os = "linux")]
     Framebuffer {
@@ -46,9 +47,11 @@ impl Target {
             Kind::Png { path, panel } => {
                 Box::new(PngFile { path: path.clone(), panel: panel.checked(&path.display().to_string())? })
             }
-            Kind::Terminal { size, colors } => {
-                let (width, height) = size.unwrap_or_else(terminal::size);
-                Box::new(terminal::Terminal { panel: Panel { width, height, colors: *colors }.checked("terminal")? })
+            Kind::Terminal { size, colors, is_sixel } => {
+                let usual = || if *is_sixel { terminal::SIXEL_SIZE } else { terminal::size() };
+                let (width, height) = size.unwrap_or_else(usual);
+                let panel = Panel { width, height, colors: *colors }.checked("terminal")?;
+                Box::new(terminal::Terminal { panel, is_sixel: *is_sixel })
             }
             #[cfg(target_os = "linux")]
             Kind::Framebuffer { path, colors } => Box::new(super::framebuffer::Framebuffer::open(path, *colors)?),
@@ -81,7 +84,9 @@ fn parse(text: &str) -> Result<Kind, String> {
             let (width, height) = options.size("size")?.unwrap_or(PNG_SIZE);
             Kind::Png { path, panel: Panel { width, height, colors: options.colors() } }
         }
-        "terminal" => Kind::Terminal { size: options.size("size")?, colors: options.colors() },
+        "terminal" => {
+            Kind::Terminal { size: options.size("size")?, colors: options.colors(), is_sixel: options.has("sixel") }
+        }
         #[cfg(target_os = "linux")]
         "fb" => Kind::Framebuffer { path: path("fb:/dev/fb0")?, colors: options.colors() },
         _ => hardware(name, path, &mut options)?,
@@ -178,8 +183,8 @@ mod tests {
                 "png:a:b.png,paper,size=250x122",
                 "Png { path: \"a:b.png\", panel: Panel { width: 250, height: 122, colors: BlackOnWhite } }",
             ),
-            ("terminal", "Terminal { size: None, colors: Rgb }"),
-            ("terminal,size=160x96", "Terminal { size: Some((160, 96)), colors: Rgb }"),
+            ("terminal", "Terminal { size: None, colors: Rgb, is_sixel: false }"),
+            ("terminal,size=160x96,sixel", "Terminal { size: Some((160, 96)), colors: Rgb, is_sixel: true }"),
             #[cfg(target_os = "linux")]
             ("fb:/dev/fb0", "Framebuffer { path: \"/dev/fb0\", colors: Rgb }"),
             ("", "`` is no kind of display"),

@@ -101,12 +101,12 @@ impl<'a> EncodedImage<'a> {
         OVERHEAD + decoding + resizing.min(pixels(3) + 8 * width * height)
     }
 
-    /// Decodes the image. [`DecodedImage::resize`] will bring it to `size` or less: the width and height in pixels of the
-    /// upright image.
+    /// Decodes the image. [`DecodedImage::resize`] will bring it to `size` or less: the width and height in pixels of
+    /// the upright image.
     ///
-    /// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block
-    /// as the size needs; but for CMYK. A PNG of 8 times that size or more is averaged in squares. Of all others every
-    /// pixel is kept.
+    /// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each
+    /// block as the size needs; but for CMYK. A PNG of 8 times that size or more is averaged in squares. Of all others
+    /// every pixel is kept.
     ///
     /// # Errors
     /// As [`decode`](super::decode).
@@ -116,7 +116,7 @@ impl<'a> EncodedImage<'a> {
             Content::Jpeg(jpeg) if jpeg.can_downscale(size) => {
                 jpeg.downscaled(size).map(Stored::Dct).map_err(Refusal::from)
             }
-            Content::Png(png) => png.pixels(reduction(self.dimensions, size)).map(Stored::Reduced),
+            Content::Png(png) => png.pixels(reduction(self.dimensions, size)).map(Stored::from),
             content => content.pixels().map(Stored::Pixels),
         };
         let stored = stored.map_err(|refusal| refusal.named(self.name))?;

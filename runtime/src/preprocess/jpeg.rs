@@ -114,8 +114,8 @@ impl<'a> Decoder<'a> {
         self.plan(wanted).is_some()
     }
 
-    /// The most bytes on the heap that decoding takes for an output of at most `wanted` width and height in pixels, with
-    /// the result.
+    /// The most bytes on the heap that decoding takes for an output of at most `wanted` width and height in pixels,
+    /// with the result.
     pub fn memory(&self, wanted: (u32, u32)) -> u64 {
         let bytes = |plan: &Plan| plan.coefficient_bytes(self.header.is_progressive);
         match self.plan(wanted) {

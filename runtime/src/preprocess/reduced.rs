@@ -3,8 +3,8 @@
 
 use super::rgb8::Rgb8Image;
 
-/// Pixels of the reduced image for each pixel of the wanted size, on either side, at the least. The triangle filter that
-/// follows then hardly differs from one over all pixels: `images_are_reduced_without_a_trace` measures it.
+/// Pixels of the reduced image for each pixel of the wanted size, on either side, at the least. The triangle filter
+/// that follows then hardly differs from one over all pixels: `images_are_reduced_without_a_trace` measures it.
 const KEPT: u32 = 4;
 
 /// The side of the squares for an image that will be resized to `wanted` width and height or less: 1 keeps all pixels.
@@ -88,6 +88,8 @@ impl Reducer {
 
 #[cfg(test)]
 mod tests {
+    use image::metadata::Orientation;
+
     use super::*;
     use crate::preprocess::DecodedImage;
 
@@ -132,7 +134,8 @@ mod tests {
             [(edges + grain) as u8, ((x * y) >> 12) as u8, (x / 4) as u8 ^ (y / 5) as u8]
         });
         let wanted = (48, 72);
-        let reduced = DecodedImage::from(reduce(&image, reduction(image.dimensions(), wanted)));
+        let stored = reduce(&image, reduction(image.dimensions(), wanted)).into();
+        let reduced = DecodedImage { stored, orientation: Orientation::NoTransforms };
         assert_eq!(reduced.dimensions(), (803, 1207));
         for (width, height) in [wanted, (20, 30), (47, 11)] {
             let expected = super::super::resize(&image, width, height);

@@ -1,4 +1,4 @@
-//! Bus and GPIO lines as drivers see them. The first failure is noted: drivers ignore errors of lines or hide the cause.
+//! Bus and GPIO lines as drivers see them. The first failure is noted: drivers ignore errors of lines and hide causes.
 
 use std::fmt::Debug;
 use std::io;
