@@ -23,6 +23,8 @@ mod card;
 mod dither;
 #[cfg(target_os = "linux")]
 mod framebuffer;
+#[cfg(all(feature = "hardware", target_os = "linux"))]
+mod hardware;
 mod layout;
 mod picture;
 mod target;
@@ -88,7 +90,9 @@ pub trait Display: Send {
 #[non_exhaustive]
 pub enum DisplayError {
     /// The text does not name a display.
-    #[error("{target}: names no display ({problem}); write png:FILE, fb:DEVICE or terminal, see docs/display.md")]
+    #[error(
+        "{target}: names no display ({problem}); write png:FILE, fb:DEVICE or terminal, see docs/display.md for all"
+    )]
     Target {
         /// The text.
         target: String,
@@ -109,7 +113,7 @@ pub enum DisplayError {
         height: u32,
     },
     /// The device or file cannot be opened, read or written.
-    #[error("{}: the display cannot be used ({cause}); {}", path.display(), way_out(cause))]
+    #[error("{}: the display cannot be used ({cause}); {}", path.display(), way_out(path, cause))]
     Unusable {
         /// Path of the device or file.
         path: PathBuf,
@@ -126,10 +130,18 @@ pub enum DisplayError {
     },
 }
 
-/// The remedy for an error of the operating system.
-fn way_out(cause: &io::Error) -> &'static str {
+/// The remedy for an error of the operating system or of a bus.
+fn way_out(path: &Path, cause: &io::Error) -> &'static str {
+    let path = path.to_string_lossy();
+    let is = |start: &str| path.starts_with(start);
     match cause.kind() {
+        io::ErrorKind::NotFound if is("/dev/i2c-") => "enable I2C, on a Raspberry Pi with `raspi-config`",
+        io::ErrorKind::NotFound if is("/dev/spidev") => "enable SPI, on a Raspberry Pi with `raspi-config`",
+        io::ErrorKind::NotFound if is("/dev/gpiochip") => "name another one with `chip=PATH`, `gpiodetect` lists them",
         io::ErrorKind::NotFound => "check its path, connect the display and enable its driver",
+        io::ErrorKind::PermissionDenied if is("/dev/i2c-") => "add the user to the group i2c and log in again",
+        io::ErrorKind::PermissionDenied if is("/dev/spidev") => "add the user to the group spi and log in again",
+        io::ErrorKind::PermissionDenied if is("/dev/gpiochip") => "add the user to the group gpio and log in again",
         io::ErrorKind::PermissionDenied => "add the user to the group that owns it (`ls -l` names the group)",
         _ => "check its power and its cable, and that no other program uses it",
     }

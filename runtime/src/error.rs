@@ -97,6 +97,20 @@ pub enum Error {
         /// The most pixels allowed.
         limit: u64,
     },
+    /// Decoding the image would take more memory than allowed.
+    #[error(
+        "{name}: takes {} MB of memory to decode, more than the limit of {} MB; scale it down first, or raise --max-memory",
+        bytes.div_ceil(1 << 20),
+        limit >> 20
+    )]
+    TooMuchMemory {
+        /// Path or name of the poster.
+        name: String,
+        /// Bytes that decoding would take at most.
+        bytes: u64,
+        /// The most bytes allowed.
+        limit: u64,
+    },
     /// The image is damaged.
     #[error("{name}: cannot be decoded ({reason}); it is damaged or cut short, fetch it again")]
     Damaged {

@@ -26,6 +26,7 @@
 //! | `atomic-file` | by `cli` | [`atomic_file`]: atomic writes |
 //! | `collection` | by `cli` | [`collection`]: tagging of a media library, SQLite, NFO files, watching |
 //! | `display` | by `cli` | [`display`]: a poster with its title and genres on a small display |
+//! | `hardware` | | displays on an I2C or SPI bus, on Linux |
 //! | `cli` | yes | the program `runtime` |
 //!
 //! The library prints nothing, sets no panic hook and handles no signal. Training uses these very modules, so that a
@@ -44,6 +45,7 @@ pub mod dataset;
 pub mod display;
 mod error;
 mod kernels;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 #[doc(hidden)]

@@ -23,7 +23,7 @@ pub use crate::kernels::Instructions;
 use crate::kernels::MobileNet;
 use crate::onnx;
 use crate::operating_point::{self, OperatingPoint};
-use crate::preprocess::{self, DecodedImage, MAX_PIXELS};
+use crate::preprocess::{self, DecodedImage, EncodedImage, MAX_PIXELS};
 
 /// The shipped model, embedded in the program.
 static SHIPPED: &[u8] = include_bytes!("../../models/poster-genres.onnx");
@@ -39,6 +39,7 @@ pub struct Model {
     card: Card,
     genres: Arc<[String]>,
     max_pixels: u64,
+    max_memory: u64,
     fingerprint: LazyLock<String, Deferred<String>>,
     /// Compiled with the first poster, or when [`Model::compile`] is called. An error is kept without the model's name.
     backend: LazyLock<Result<Backend, EngineError>, Deferred<Result<Backend, EngineError>>>,
@@ -74,7 +75,7 @@ enum EngineError {
     Engine(&'static str),
 }
 
-/// Options for opening a model: engine, lazy compilation, pixel limit.
+/// Options for opening a model: engine, lazy compilation, limits of a poster.
 ///
 /// ```
 /// use runtime::{Engine, ModelOptions};
@@ -89,11 +90,18 @@ pub struct ModelOptions {
     instructions: Option<Instructions>,
     lazy: bool,
     max_pixels: u64,
+    max_memory: u64,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { engine: Engine::Auto, instructions: None, lazy: false, max_pixels: MAX_PIXELS }
+        Self {
+            engine: Engine::Auto,
+            instructions: None,
+            lazy: false,
+            max_pixels: MAX_PIXELS,
+            max_memory: u64::MAX,
+        }
     }
 }
 
@@ -127,6 +135,13 @@ impl ModelOptions {
     #[must_use]
     pub fn max_pixels(self, max_pixels: u64) -> Self {
         Self { max_pixels, ..self }
+    }
+
+    /// The most bytes of memory that decoding a poster may take; no limit by default. See
+    /// [`Budget::usual`](crate::memory::Budget::usual).
+    #[must_use]
+    pub fn max_memory(self, max_memory: u64) -> Self {
+        Self { max_memory, ..self }
     }
 
     /// Opens the model that is embedded in this crate.
@@ -167,6 +182,7 @@ impl ModelOptions {
             genres: card.genres.clone().into(),
             card,
             max_pixels: self.max_pixels,
+            max_memory: self.max_memory,
             fingerprint: LazyLock::new(Box::new(move || fingerprint(&hashed))),
             backend: LazyLock::new(Box::new(move || compile(&file, proto, &described, engine, instructions))),
         };
@@ -205,7 +221,7 @@ impl Model {
     /// Classifies a poster given as the bytes of a JPEG, PNG or WebP file.
     ///
     /// # Errors
-    /// If the bytes are not such an image, or it has too many pixels; see [`Error`].
+    /// If the bytes are not such an image, or it has too many pixels or would take too much memory; see [`Error`].
     pub fn classify(&self, poster: &[u8]) -> Result<Prediction, Error> {
         self.classify_image(self.decode(poster, "the poster")?)
     }
@@ -225,7 +241,13 @@ impl Model {
     /// # Errors
     /// As [`Model::classify`].
     pub fn decode(&self, poster: &[u8], name: &str) -> Result<DecodedImage, Error> {
-        preprocess::decode_for(poster, name, self.max_pixels, self.card.input.size())
+        let image = EncodedImage::read(poster, name, self.max_pixels)?;
+        let size = self.card.input.size();
+        let (bytes, limit) = (image.memory(size), self.max_memory);
+        if bytes > limit {
+            return Err(Error::TooMuchMemory { name: name.to_string(), bytes, limit });
+        }
+        image.decode_for(size)
     }
 
     /// Classifies a decoded image. Its memory is freed before the network allocates its own, so that peak memory is that

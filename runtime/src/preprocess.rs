@@ -5,13 +5,16 @@
 //! [`tensor`].
 //!
 //! [`decode`] and [`resize`] work on all pixels of an image. [`decode_for`] is told the size that is wanted: a large
-//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution. `tests/jpeg.rs` decodes every kind of
+//! JPEG is then downscaled in the DCT domain, without an IDCT at full resolution, and a large PNG while its rows are
+//! read. [`EncodedImage`] tells the memory that this takes before it is done. `tests/jpeg.rs` decodes every kind of
 //! JPEG, `tests/jpeg_scaling.rs` compares the two ways, `tests/decode.rs` covers formats and damaged files.
 
+mod encoded;
 mod exif;
 mod format;
 mod jpeg;
 mod png;
+mod reduced;
 mod refusal;
 mod rgb8;
 mod webp;
@@ -24,8 +27,8 @@ use image::DynamicImage;
 use image::metadata::Orientation;
 use serde::{Deserialize, Serialize};
 
-use self::format::Format;
-use self::refusal::Refusal;
+pub use self::encoded::EncodedImage;
+use self::reduced::ReducedImage;
 pub use self::rgb8::Rgb8Image;
 use crate::error::Error;
 
@@ -89,8 +92,8 @@ impl InputSpec {
     }
 }
 
-/// A decoded image with its EXIF orientation, which is applied after resizing: either RGB pixels, or of a large JPEG
-/// the DCT coefficients that the wanted size needs.
+/// A decoded image with its EXIF orientation, which is applied after resizing: RGB pixels, or of a large JPEG the DCT
+/// coefficients that the wanted size needs, or of a large PNG averages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedImage {
     stored: Stored,
@@ -102,6 +105,8 @@ enum Stored {
     Pixels(Rgb8Image),
     /// A large JPEG.
     Dct(jpeg::DctImage),
+    /// A large PNG.
+    Reduced(ReducedImage),
 }
 
 impl DecodedImage {
@@ -110,6 +115,7 @@ impl DecodedImage {
         let stored = match &self.stored {
             Stored::Pixels(pixels) => pixels.dimensions(),
             Stored::Dct(image) => image.dimensions(),
+            Stored::Reduced(image) => image.dimensions,
         };
         oriented(stored, self.orientation)
     }
@@ -125,8 +131,18 @@ impl DecodedImage {
         let resized = match &self.stored {
             Stored::Pixels(pixels) => resize(pixels, width, height),
             Stored::Dct(image) => image.resize(width, height),
+            Stored::Reduced(ReducedImage { averages, dimensions, reduction }) => {
+                let side = |length: u32| f64::from(length) / f64::from(*reduction);
+                resize_part(averages, (side(dimensions.0), side(dimensions.1)), width, height)
+            }
         };
         upright(resized, self.orientation)
+    }
+}
+
+impl From<ReducedImage> for Stored {
+    fn from(image: ReducedImage) -> Self {
+        if image.reduction == 1 { Self::Pixels(image.averages) } else { Self::Reduced(image) }
     }
 }
 
@@ -198,102 +214,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 /// * [`Error::TooLarge`] if the header claims too many pixels,
 /// * [`Error::Damaged`] if the image is truncated or otherwise cannot be decoded.
 pub fn decode(bytes: &[u8], name: &str) -> Result<Rgb8Image, Error> {
-    let header = Header::read(bytes, name, MAX_PIXELS)?;
-    let pixels = header.content.pixels().map_err(|refusal| refusal.named(name))?;
-    Ok(upright(pixels, header.orientation))
+    EncodedImage::read(bytes, name, MAX_PIXELS)?.decode()
 }
 
-/// Decodes an image of at most `max_pixels` that [`DecodedImage::resize`] will bring to `size` or less: the width and
-/// height in pixels of the upright image.
-///
-/// A JPEG of 2.5 times that size or more, on both sides, is kept as DCT coefficients, and only as many of each block as
-/// the size needs. CMYK and all other images are decoded as by [`decode`].
+/// Decodes an image of at most `max_pixels` for `size`: [`EncodedImage::read`], then [`EncodedImage::decode_for`].
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_for(bytes: &[u8], name: &str, max_pixels: u64, size: (u32, u32)) -> Result<DecodedImage, Error> {
-    let Header { content, orientation, .. } = Header::read(bytes, name, max_pixels)?;
-    let size = oriented(size, orientation);
-    let stored = match content {
-        Content::Jpeg(jpeg) if jpeg.can_downscale(size) => {
-            jpeg.downscaled(size).map(Stored::Dct).map_err(Refusal::from)
-        }
-        content => content.pixels().map(Stored::Pixels),
-    };
-    Ok(DecodedImage { stored: stored.map_err(|refusal| refusal.named(name))?, orientation })
-}
-
-/// An image whose header was read.
-struct Header<'a> {
-    /// Width and height in pixels, before the orientation is applied.
-    dimensions: (u32, u32),
-    orientation: Orientation,
-    content: Content<'a>,
-}
-
-enum Content<'a> {
-    Jpeg(Box<jpeg::Decoder<'a>>),
-    Png(png::Png),
-    WebP(Box<webp::WebP>),
-}
-
-impl<'a> Header<'a> {
-    fn read(bytes: &'a [u8], name: &str, max_pixels: u64) -> Result<Self, Error> {
-        let owned = || name.to_string();
-        if bytes.is_empty() {
-            return Err(Error::Empty { name: owned() });
-        }
-        let format = Format::of(bytes).map_err(|other| match other {
-            Some(format) => Error::OtherFormat { name: owned(), format },
-            None => Error::UnknownFormat { name: owned() },
-        })?;
-        let header = Self::read_format(bytes, format).map_err(|refusal| refusal.named(name))?;
-        let (width, height) = header.dimensions;
-        if u64::from(width) * u64::from(height) > max_pixels {
-            return Err(Error::TooLarge { name: owned(), width, height, limit: max_pixels });
-        }
-        Ok(header)
-    }
-
-    fn read_format(bytes: &'a [u8], format: Format) -> Result<Self, Refusal> {
-        let (dimensions, orientation, content) = match format {
-            Format::Jpeg => {
-                let jpeg = Box::new(jpeg::Decoder::new(bytes)?);
-                (jpeg.dimensions(), jpeg.orientation(), Content::Jpeg(jpeg))
-            }
-            Format::Png => {
-                let png = png::Png::read(bytes)?;
-                (png.dimensions, png.orientation, Content::Png(png))
-            }
-            Format::WebP => {
-                let webp = Box::new(webp::WebP::read(bytes)?);
-                (webp.dimensions, webp.orientation, Content::WebP(webp))
-            }
-        };
-        Ok(Self { dimensions, orientation: orientation.unwrap_or(Orientation::NoTransforms), content })
-    }
-}
-
-impl Content<'_> {
-    fn pixels(self) -> Result<Rgb8Image, Refusal> {
-        match self {
-            Self::Jpeg(jpeg) => Ok(jpeg.pixels()?),
-            Self::Png(png) => Ok(flatten(png.pixels()?)),
-            Self::WebP(webp) => Ok(flatten(webp.pixels()?)),
-        }
-    }
-}
-
-/// 8-bit RGB of any image; transparent pixels are blended over white.
-fn flatten(image: DynamicImage) -> Rgb8Image {
-    if !image.color().has_alpha() {
-        return into_rgb8(image);
-    }
-    let image = image.into_rgba8();
-    Rgb8Image::from_fn(image.width(), image.height(), |x, y| {
-        let [red, green, blue, alpha] = image.get_pixel(x, y).0.map(u32::from);
-        [red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
-    })
+    EncodedImage::read(bytes, name, max_pixels)?.decode_for(size)
 }
 
 /// Resizes an image to `width` x `height` pixels by [`Resize::Stretch`].
@@ -301,13 +230,19 @@ fn flatten(image: DynamicImage) -> Rgb8Image {
 /// # Panics
 /// If a side of the image, `width` or `height` is 0.
 pub fn resize(image: &Rgb8Image, width: u32, height: u32) -> Rgb8Image {
+    resize_part(image, (image.width().into(), image.height().into()), width, height)
+}
+
+/// Resizes the upper left `part` of an image: width and height in pixels, which may be fractions.
+fn resize_part(image: &Rgb8Image, part: (f64, f64), width: u32, height: u32) -> Rgb8Image {
     let mut resized = Rgb8Image::new(width, height);
     let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
         .expect("three samples for each pixel");
     let mut target =
         fast_image_resize::images::Image::from_slice_u8(width, height, resized.as_raw_mut(), PixelType::U8x3)
             .expect("three samples for each pixel");
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(0.0, 0.0, part.0, part.1);
     Resizer::new().resize(&source, &mut target, &options).expect("both images are 8-bit RGB and not empty");
     resized
 }

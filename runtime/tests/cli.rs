@@ -84,6 +84,14 @@ fn exit_status_and_error_lines() {
             ],
         },
         Case {
+            arguments: "classify FIX/posters/western.png --max-memory 1M",
+            status: 1,
+            errors: &[
+                "FIX/posters/western.png: takes 4 MB of memory to decode, more than the limit of 1 MB; scale it down first, \
+                       or raise --max-memory",
+            ],
+        },
+        Case {
             arguments: "classify nowhere.jpg",
             status: 1,
             errors: &["nowhere.jpg: cannot be read (No such file or directory (os error 2)); check the path and its \
@@ -354,7 +362,10 @@ fn completions_and_manual_pages_tell_of_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let output = runtime(&["install-files", &folder.path().display().to_string()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    for command in ["classify", "tag", "watch", "evaluate", "inspect", "bench"] {
+    let pages: Vec<_> =
+        std::fs::read_dir(folder.path().join("man")).unwrap().map(|page| page.unwrap().path()).collect();
+    assert_eq!(pages.len(), 8, "one page for the program and one for each command: {pages:?}");
+    for command in ["classify", "tag", "watch", "show", "evaluate", "inspect", "bench"] {
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(read(&format!("man/runtime-{command}.1")).contains("Print version"), "{command}");
         for shell in ["runtime.bash", "_runtime", "runtime.fish"] {

@@ -9,7 +9,7 @@ use cli_support::{Outcome, complain};
 use runtime::{Error, Genre, Model, OperatingPoint, Prediction};
 use serde::Serialize;
 
-use super::ModelArgs;
+use super::{MemoryArgs, ModelArgs};
 
 /// Print the genres of posters.
 #[derive(clap::Args, Debug)]
@@ -32,6 +32,9 @@ pub struct Args {
     /// Print one JSON object a poster, each on a line
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 /// The line of JSON of one poster.
@@ -63,7 +66,8 @@ struct GenreRecord<'a> {
 /// # Errors
 /// If the model cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let model = args.model.open()?;
+    let options = args.model.options().max_memory(args.memory.budget().limit());
+    let model = super::open(&options, args.model.model.as_deref())?;
     let point = args.model.choose(&model)?;
     // Only JSON has it: to hash the model file is a good part of the time that one poster takes.
     let id = if args.json { model.id() } else { String::new() };

@@ -28,6 +28,7 @@ pub fn run(args: &Args, mut program: clap::Command) -> Result<Outcome> {
     for shell in Shell::value_variants() {
         generate_to(*shell, &mut program, "runtime", &completions).with_context(failed)?;
     }
-    clap_mangen::generate_to(program, &man).with_context(failed)?;
+    // Each page says what the page of `help` would.
+    clap_mangen::generate_to(program.disable_help_subcommand(true), &man).with_context(failed)?;
     Ok(Outcome::Complete)
 }

@@ -19,7 +19,8 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
 
-    /// `terminal`, `png:FILE` or `fb:DEVICE`, with options such as `png:card.png,size=240x240`; docs/display.md has all
+    /// `terminal`, `png:FILE`, `fb:DEVICE` or a panel such as `ssd1306:/dev/i2c-1`, with options such as
+    /// `png:card.png,size=240x240`; docs/display.md has all
     #[arg(long, value_name = "TARGET", default_value = "terminal")]
     display: Target,
 

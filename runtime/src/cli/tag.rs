@@ -11,7 +11,7 @@ use runtime::atomic_file::is_standard_output;
 use runtime::collection::results::Sidecar;
 use runtime::preprocess::MAX_PIXELS;
 
-use super::ModelArgs;
+use super::{MemoryArgs, ModelArgs};
 
 pub use session::Session;
 
@@ -84,6 +84,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = MAX_PIXELS, help_heading = "Posters")]
     max_pixels: u64,
 
+    #[command(flatten)]
+    memory: MemoryArgs,
+
     /// State file, an SQLite cache of the predictions [default: .poster-genres.sqlite in the collection]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -92,7 +95,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Number of threads [default: one per CPU core]
+    /// Number of threads [default: one per CPU core, fewer where memory is short]
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
 

@@ -44,9 +44,10 @@ pub enum PosterFailure {
 impl PosterFailure {
     /// Whether the same bytes fail in every later pass, too. Permissions, limits and the file itself may change.
     pub fn is_permanent(&self) -> bool {
+        use crate::Error::{TooLarge, TooMuchMemory, Unreadable};
         !matches!(
             self,
-            Self::FileTooLarge { .. } | Self::Classify(crate::Error::Unreadable { .. } | crate::Error::TooLarge { .. })
+            Self::FileTooLarge { .. } | Self::Classify(Unreadable { .. } | TooLarge { .. } | TooMuchMemory { .. })
         )
     }
 }

@@ -14,7 +14,9 @@ use super::failure::PosterFailure;
 use super::scan::{Item, ScanError};
 use super::state::{CachedPrediction, ScannedPoster, State, StateError};
 use super::thumbnail::{self, thumbnail};
-use crate::{Error, Model, panics, preprocess};
+use crate::memory::Budget;
+use crate::preprocess::EncodedImage;
+use crate::{Error, Model, panics};
 
 /// Posters per thread that are taken from the state file at a time.
 const CHUNK: usize = 64;
@@ -23,10 +25,12 @@ const CHUNK: usize = 64;
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// Options of [`classify_unknown`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct TagOptions {
     /// The most pixels that a poster may have.
     pub max_pixels: u64,
+    /// Memory for the posters in progress, with their files. A poster waits until its part is free.
+    pub memory: Budget,
     /// Whether to ignore cached results and to classify every poster.
     pub force: bool,
 }
@@ -112,7 +116,7 @@ pub fn classify_unknown(
     state: &State,
     model: &Model,
     pool: &rayon::ThreadPool,
-    options: TagOptions,
+    options: &TagOptions,
     interrupted: &AtomicBool,
     progress: impl Fn() + Sync,
 ) -> Result<PassStats, TagError> {
@@ -153,10 +157,10 @@ fn classify_poster(
     poster: &ScannedPoster,
     state: &State,
     model: &Model,
-    options: TagOptions,
+    options: &TagOptions,
 ) -> Result<Source, TagError> {
     let fingerprint = model.fingerprint();
-    let bytes = match read(&poster.path) {
+    let bytes = match read(&poster.path, &options.memory) {
         Ok(bytes) => bytes,
         Err(failure) => {
             state.record(poster, &[], fingerprint, &Err(failure))?;
@@ -174,11 +178,15 @@ fn classify_poster(
     let input = &model.card().input;
     let size = (input.width.max(thumbnail::SIZE.0), input.height.max(thumbnail::SIZE.1));
     let name = poster.path.display().to_string();
-    let image = catch_panic(&poster.path, || Ok(preprocess::decode_for(&bytes, &name, options.max_pixels, size)?));
+    let image = catch_panic(&poster.path, || {
+        let image = EncodedImage::read(&bytes, &name, options.max_pixels)?;
+        let memory = options.memory.take(image.memory(size) + bytes.len() as u64, &name)?;
+        Ok((image.decode_for(size)?, memory))
+    });
     if image.is_ok() {
         model.compile()?;
     }
-    let outcome = image.and_then(|image| {
+    let outcome = image.and_then(|(image, _memory)| {
         catch_panic(&poster.path, || {
             let thumbnail = thumbnail(&image);
             let probabilities = model.classify_image(image)?.into_probabilities();
@@ -196,12 +204,13 @@ fn catch_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, PosterFailure>) 
     panics::catch(work).unwrap_or_else(|_| Err(PosterFailure::Panicked { path: path.to_path_buf() }))
 }
 
-/// Reads an image file of at most [`MAX_FILE_BYTES`].
-fn read(path: &Path) -> Result<Vec<u8>, PosterFailure> {
+/// Reads an image file of at most [`MAX_FILE_BYTES`], or of the budget if that is less.
+fn read(path: &Path, memory: &Budget) -> Result<Vec<u8>, PosterFailure> {
     let unreadable = |cause| Error::Unreadable { name: path.display().to_string(), cause };
     let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > MAX_FILE_BYTES {
-        return Err(PosterFailure::FileTooLarge { path: path.to_path_buf(), bytes, limit: MAX_FILE_BYTES });
+    let limit = MAX_FILE_BYTES.min(memory.limit());
+    if bytes > limit {
+        return Err(PosterFailure::FileTooLarge { path: path.to_path_buf(), bytes, limit });
     }
     Ok(fs::read(path).map_err(unreadable)?)
 }
@@ -217,6 +226,7 @@ mod tests {
     use crate::catches_panics;
     use crate::collection::naming::Title;
     use crate::collection::poster_selection::Kind;
+    use crate::preprocess;
 
     #[test]
     fn a_decoder_that_panics_fails_one_poster_and_prints_no_backtrace() {
@@ -255,8 +265,8 @@ mod tests {
         state.add(&[poster(1, "gone.jpg"), poster(2, "there.jpg")]).unwrap();
         let model = Model::shipped().unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let options = TagOptions { max_pixels: preprocess::MAX_PIXELS, force: false };
-        let stats = classify_unknown(&state, &model, &pool, options, &AtomicBool::new(false), || {}).unwrap();
+        let options = TagOptions { max_pixels: preprocess::MAX_PIXELS, memory: Budget::new(8 << 20), force: false };
+        let stats = classify_unknown(&state, &model, &pool, &options, &AtomicBool::new(false), || {}).unwrap();
         assert_eq!(stats, PassStats { read: [1, 2].into(), cache_hits: 0 });
         let known = state.next_known(model.fingerprint(), 0, 9).unwrap();
         let message = known[0].outcome.as_ref().unwrap_err().to_string();
@@ -271,9 +281,10 @@ mod tests {
     #[test]
     fn failures_that_may_pass_are_not_permanent() {
         let (name, path) = (String::new(), PathBuf::new());
-        let cases: [(PosterFailure, bool); 6] = [
+        let cases: [(PosterFailure, bool); 7] = [
             (Error::Unreadable { name: name.clone(), cause: io::Error::other("") }.into(), false),
             (Error::TooLarge { name: name.clone(), width: 9, height: 9, limit: 1 }.into(), false),
+            (Error::TooMuchMemory { name: name.clone(), bytes: 9, limit: 1 }.into(), false),
             (PosterFailure::FileTooLarge { path: path.clone(), bytes: 9, limit: 1 }, false),
             (Error::Damaged { name: name.clone(), reason: name.clone() }.into(), true),
             (Error::Empty { name }.into(), true),

@@ -160,10 +160,10 @@ impl Style {
         )
     }
 
-    /// The font of a title: one or two steps smaller if a word would have to be broken otherwise.
+    /// The font of a title: up to three steps smaller if a word would have to be broken otherwise.
     fn title_font(&self, title: &str, width: u32) -> Font {
         let title = drawable(title);
-        let mut fonts = self.title.smaller().take(3).map(|size| size.font(&title));
+        let mut fonts = self.title.smaller().take(4).map(|size| size.font(&title));
         fonts.find(|font| font.has_room_for_words(&title, width)).unwrap_or_else(|| self.title.font(&title))
     }
 

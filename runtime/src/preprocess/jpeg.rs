@@ -31,7 +31,7 @@ use colours::{ColourSegments, Colours};
 use entropy::BitReader;
 use frame::FrameHeader;
 use image::metadata::Orientation;
-use plan::Plan;
+use plan::{Layout, Plan};
 use problem::Damaged;
 pub use problem::Problem;
 use scan::Scan;
@@ -112,6 +112,22 @@ impl<'a> Decoder<'a> {
     /// before any EXIF orientation: the image is much larger, and its colours may be mixed before they become RGB.
     pub fn can_downscale(&self, wanted: (u32, u32)) -> bool {
         self.plan(wanted).is_some()
+    }
+
+    /// The most bytes on the heap that decoding takes for an output of at most `wanted` width and height in pixels,
+    /// with the result.
+    pub fn memory(&self, wanted: (u32, u32)) -> u64 {
+        let bytes = |plan: &Plan| plan.coefficient_bytes(self.header.is_progressive);
+        match self.plan(wanted) {
+            Some(plan) => bytes(&plan) + dct_resize::memory(&plan, wanted),
+            None => {
+                let plan = Plan::full(&self.header);
+                // First each component's coefficients become samples, then all samples pixels.
+                let samples: u64 = plan.layouts.iter().map(Layout::samples_decoded).sum();
+                let (width, height) = self.header.dimensions;
+                (bytes(&plan) + samples).max(samples + 3 * width as u64 * height as u64)
+            }
+        }
     }
 
     fn plan(&self, wanted: (u32, u32)) -> Option<Plan> {

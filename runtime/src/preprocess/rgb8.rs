@@ -90,6 +90,12 @@ impl fmt::Debug for Rgb8Image {
     }
 }
 
+/// A transparent pixel over white; `alpha` is 255 where it is opaque.
+pub(super) fn over_white(pixel: [u8; 3], alpha: u8) -> [u8; 3] {
+    let alpha = u32::from(alpha);
+    pixel.map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+}
+
 /// The number of samples of an image, if it can be addressed.
 fn samples(width: u32, height: u32) -> Option<usize> {
     (width as usize).checked_mul(height as usize)?.checked_mul(3)

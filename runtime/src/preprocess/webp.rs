@@ -20,6 +20,7 @@ pub struct WebP {
     /// The orientation in the EXIF chunk.
     pub orientation: Option<Orientation>,
     decoder: WebPDecoder<Cursor<Vec<u8>>>,
+    file_len: usize,
 }
 
 impl WebP {
@@ -68,6 +69,7 @@ impl WebP {
         let mut file = Vec::new();
         write_chunk(*b"RIFF", &[b"WEBP", &chunks[..]].concat(), &mut file);
 
+        let file_len = file.len();
         let decoder = WebPDecoder::new(Cursor::new(file))?;
         let dimensions = decoder.dimensions();
         let mut frames = pixels.data.get(16..).filter(|_| pixels.kind == *b"ANMF").unwrap_or_default();
@@ -76,7 +78,12 @@ impl WebP {
                 return Err(Refusal::Damaged("its first frame is larger than the animation".into()));
             }
         }
-        Ok(Self { dimensions, orientation, decoder })
+        Ok(Self { dimensions, orientation, decoder, file_len })
+    }
+
+    /// Bytes of the copy that is decoded.
+    pub fn file_len(&self) -> u64 {
+        self.file_len as u64
     }
 
     /// Decodes the pixels.

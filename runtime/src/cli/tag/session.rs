@@ -30,6 +30,9 @@ const STATE_FILE: &str = ".poster-genres.sqlite";
 /// Time between two lines of progress if standard error is no terminal.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Memory of the budget for each thread: a poster of ordinary size, with the network's buffers.
+const THREAD_MEMORY: u64 = 32 << 20;
+
 /// The options, model and state file of one or several passes.
 pub struct Session<'a> {
     args: &'a Args,
@@ -67,7 +70,9 @@ impl<'a> Session<'a> {
             args.result_files().try_for_each(|path| atomic_file::check(path).with_context(|| not_written(path)))?;
         }
         let state = State::open(&args.state.clone().unwrap_or_else(|| folder.join(STATE_FILE)), !args.dry_run)?;
-        let threads = args.threads.or(available_parallelism().ok()).map_or(1, usize::from);
+        let cores = available_parallelism().map_or(1, usize::from);
+        let fitting = usize::try_from(args.memory.budget().limit() / THREAD_MEMORY).unwrap_or(usize::MAX).max(1);
+        let threads = args.threads.map_or(cores.min(fitting), usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("threads cannot be started")?;
         let mut scan = ScanOptions::default();
         scan.all_images = args.all_images;
@@ -115,13 +120,18 @@ impl<'a> Session<'a> {
         let model = self.model.fingerprint();
         report.has_deferred = debouncer.map_or(Ok(false), |debouncer| debouncer.defer_unsettled(&self.state, model))?;
 
-        let options = TagOptions { max_pixels: self.args.max_pixels, force: self.args.force && is_first };
+        let options = TagOptions {
+            max_pixels: self.args.max_pixels,
+            memory: self.args.memory.budget(),
+            force: self.args.force && is_first,
+        };
         let start = Instant::now();
         let total = if options.force { self.state.scanned_count()? } else { self.state.unknown_count(model)? };
         let progress = Progress::new(total, self.args.quiet);
-        report.stats = tag::classify_unknown(&self.state, &self.model, &self.pool, options, &self.interrupted, || {
-            progress.step()
-        })?;
+        report.stats =
+            tag::classify_unknown(&self.state, &self.model, &self.pool, &options, &self.interrupted, || {
+                progress.step()
+            })?;
         progress.finish();
         report.elapsed = start.elapsed();
         let is_interrupted = self.interrupted.load(Ordering::Relaxed);

@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::coefficients::{Component, Frame};
 use super::colours::Colours;
-use super::plan::Layout;
+use super::plan::{Layout, Plan};
 use super::sampling::Sampling;
 use crate::preprocess::rgb8::Rgb8Image;
 
@@ -28,6 +28,16 @@ pub fn resize(frame: &Frame, size: (u32, u32)) -> Rgb8Image {
     let mut output = Rgb8Image::new(size.0, size.1);
     Arch::new().dispatch(Resize { frame, matrices, output: &mut output });
     output
+}
+
+/// Bytes that [`resize`] takes at most on the heap, beside its result: the columns of a strip, its planes, and the
+/// matrices, whose bands overlap by half and begin and end with whole blocks.
+pub fn memory(plan: &Plan, (width, height): (u32, u32)) -> u64 {
+    let columns = plan.layouts.iter().map(Layout::stride).max().unwrap_or(0) as u64;
+    let outputs = u64::from(width) + u64::from(height);
+    let matrix = |layout: &Layout| 16 * (layout.stride() + layout.rows()) as u64 + 160 * outputs;
+    let matrices: u64 = plan.layouts.iter().map(matrix).sum();
+    (STRIP as u64 * 4 + 8) * columns + (STRIP as u64 * 16) * u64::from(width) + matrices
 }
 
 /// Rows of the output that are computed at once: they fill SIMD vectors where the columns of a band would not.

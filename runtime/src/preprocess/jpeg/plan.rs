@@ -51,6 +51,15 @@ impl Plan {
             .then(|| Self::new(frame, |(across, down)| (kept(scale.0, across), kept(scale.1, down))))
     }
 
+    /// Bytes of the coefficients, with a word for each block of a progressive frame.
+    pub fn coefficient_bytes(&self, is_progressive: bool) -> u64 {
+        let bytes = |layout: &Layout| {
+            let words = if is_progressive { layout.blocks.0 * layout.blocks.1 } else { 0 };
+            2 * (layout.stride() as u64 * layout.rows() as u64) + 8 * words as u64
+        };
+        self.layouts.iter().map(bytes).sum()
+    }
+
     fn new(frame: &FrameHeader, kept: impl Fn((Sampling, Sampling)) -> (usize, usize)) -> Self {
         let (mcus, (width, height)) = (frame.mcus(), frame.dimensions);
         let layout = |ComponentHeader { sampling, .. }: &ComponentHeader| Layout {
@@ -67,6 +76,11 @@ impl Layout {
     /// Blocks across and down that show part of the image: those of a scan that is not interleaved (T.81, A.2.2).
     pub fn visible_blocks(&self) -> (usize, usize) {
         (self.samples.0.div_ceil(8), self.samples.1.div_ceil(8))
+    }
+
+    /// Samples of all blocks, once they are decoded.
+    pub fn samples_decoded(&self) -> u64 {
+        64 * self.blocks.0 as u64 * self.blocks.1 as u64
     }
 
     /// Coefficients in a row of the matrix.
