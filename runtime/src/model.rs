@@ -95,13 +95,7 @@ pub struct ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self {
-            engine: Engine::Auto,
-            instructions: None,
-            lazy: false,
-            max_pixels: MAX_PIXELS,
-            max_memory: u64::MAX,
-        }
+        Self { engine: Engine::Auto, instructions: None, lazy: false, max_pixels: MAX_PIXELS, max_memory: u64::MAX }
     }
 }
 

@@ -49,7 +49,7 @@ pub struct TrainConfig {
     pub backbone_lr_scale: f64,
     /// The training objective.
     pub loss: Loss,
-    /// Exported models for knowledge distillation.
+    /// Teachers for knowledge distillation: exported models, or CSV files of probabilities.
     pub teachers: Vec<PathBuf>,
     /// Exponent of class-balanced sampling; 0 draws every poster once an epoch.
     pub sampling: f64,

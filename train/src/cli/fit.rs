@@ -239,8 +239,9 @@ struct ConfigArgs {
     #[arg(long, value_name = "POWER", default_value_t = 0.0)]
     sampling: f64,
 
-    /// Exported models as teachers for knowledge distillation; their mean probabilities are the soft targets
-    #[arg(long, value_name = "ONNX", num_args = 1..)]
+    /// Teachers for knowledge distillation, whose mean probabilities are the soft targets: exported models, or CSV files with a
+    /// column Id and one of probabilities a genre
+    #[arg(long, value_name = "ONNX|CSV", num_args = 1..)]
     teacher: Vec<PathBuf>,
 
     /// Weight of the distillation loss, 0 to 1; the rest is the weight of the loss on the labels
