@@ -11,7 +11,7 @@ use runtime::collection::nfo::{self, Change};
 use runtime::collection::poster_selection::Kind;
 use runtime::collection::results::Tagger;
 use runtime::collection::state::{ScannedPoster, State, StateError};
-use runtime::collection::thumbnail::thumbnail;
+use runtime::thumbnail::thumbnail;
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess::{self, DecodedImage, Rgb8Image};
 use runtime::{Engine, Model, ModelOptions};

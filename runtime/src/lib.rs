@@ -24,6 +24,7 @@
 //! | `tract` | yes | any ONNX graph with a [model card](model::card), run by tract |
 //! | `evaluation` | by `cli` | labelled posters from CSV ([`dataset`]), [`metrics`] and thresholds |
 //! | `atomic-file` | by `cli` | [`atomic_file`]: atomic writes |
+//! | `thumbnail` | by `cli` | [`thumbnail`]: small JPEG files of posters |
 //! | `collection` | by `cli` | [`collection`]: tagging of a media library, SQLite, NFO files, watching |
 //! | `display` | by `cli` | [`display`]: a poster with its title and genres on a small display |
 //! | `cli` | yes | the program `runtime` |
@@ -52,9 +53,11 @@ pub mod operating_point;
 #[cfg(any(feature = "collection", feature = "tract"))]
 mod panics;
 pub mod preprocess;
+#[cfg(feature = "thumbnail")]
+pub mod thumbnail;
 
 pub use error::Error;
-pub use model::{Engine, Genre, Model, ModelOptions, Prediction};
+pub use model::{ActivationMap, Engine, Explanation, Genre, Model, ModelOptions, Prediction};
 pub use operating_point::OperatingPoint;
 #[cfg(any(feature = "collection", feature = "tract"))]
 pub use panics::catches_panics;

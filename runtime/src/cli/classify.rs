@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::{Context, ensure};
 use cli_support::{Outcome, complain};
-use runtime::{Error, Genre, Model, OperatingPoint, Prediction};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use runtime::atomic_file::AtomicFile;
+use runtime::{Error, Genre, Model, OperatingPoint, Prediction, preprocess};
 use serde::Serialize;
 
 use super::ModelArgs;
@@ -32,6 +36,14 @@ pub struct Args {
     /// Print one JSON object a poster, each on a line
     #[arg(long)]
     json: bool,
+
+    /// Also write a PNG file of the poster on which the places that speak for a genre glow; takes one poster
+    #[arg(long, value_name = "PNG")]
+    explain: Option<PathBuf>,
+
+    /// The genre that --explain explains [default: the most probable one]
+    #[arg(long, value_name = "NAME", requires = "explain")]
+    genre: Option<String>,
 }
 
 /// The line of JSON of one poster.
@@ -65,13 +77,21 @@ struct GenreRecord<'a> {
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let model = args.model.open()?;
     let point = args.model.choose(&model)?;
+    ensure!(
+        args.explain.is_none() || args.posters.len() == 1,
+        "--explain writes one picture, so that it takes one poster, not {}",
+        args.posters.len()
+    );
     // Only JSON has it: to hash the model file is a good part of the time that one poster takes.
     let id = if args.json { model.id() } else { String::new() };
     let mut out = cli_support::stdout();
     let mut outcome = Outcome::Complete;
     for path in &args.posters {
         let start = Instant::now();
-        let result = classify(path, &model);
+        let result = match &args.explain {
+            None => classify(path, &model),
+            Some(picture) => explain(path, &model, args.genre.as_deref(), picture),
+        };
         let elapsed_ms = (start.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         match result {
             Ok(prediction) if args.json => {
@@ -97,13 +117,45 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 fn classify(path: &Path, model: &Model) -> anyhow::Result<Prediction> {
-    if path != Path::new("-") {
-        return Ok(model.classify_file(path)?);
-    }
+    let (bytes, name) = read(path)?;
+    Ok(model.classify_image(model.decode(&bytes, &name)?)?)
+}
+
+/// The bytes of a poster, and what it is called in messages.
+fn read(path: &Path) -> Result<(Vec<u8>, String), Error> {
+    let is_standard_input = path == Path::new("-");
+    let name = if is_standard_input { "standard input".into() } else { path.display().to_string() };
     let mut bytes = Vec::new();
-    let name = "standard input";
-    std::io::stdin().read_to_end(&mut bytes).map_err(|cause| Error::Unreadable { name: name.into(), cause })?;
-    Ok(model.classify_image(model.decode(&bytes, name)?)?)
+    let read = if is_standard_input {
+        std::io::stdin().read_to_end(&mut bytes).map(|_| ())
+    } else {
+        std::fs::read(path).map(|content| bytes = content)
+    };
+    read.map_err(|cause| Error::Unreadable { name: name.clone(), cause })?;
+    Ok((bytes, name))
+}
+
+/// As [`classify`], and writes the activation map of a genre over the poster.
+fn explain(path: &Path, model: &Model, genre: Option<&str>, picture: &Path) -> anyhow::Result<Prediction> {
+    let (bytes, name) = read(path)?;
+    let explanation = model.explain(model.decode(&bytes, &name)?)?;
+    let prediction = explanation.prediction().clone();
+    let ranked = prediction.ranked(model.default_operating_point());
+    let genre = genre.unwrap_or(ranked[0].name);
+    let genres = &model.card().genres;
+    let index = genres.iter().position(|it| it.eq_ignore_ascii_case(genre));
+    let index =
+        index.with_context(|| format!("the model knows no genre \"{genre}\"; it knows {}", genres.join(", ")))?;
+    let overlay = explanation.map(index).overlay(&preprocess::decode(&bytes, &name)?);
+    let failed = || format!("{}: cannot be written; name another file with --explain", picture.display());
+    let mut file = AtomicFile::create(picture).with_context(failed)?;
+    let (width, height) = overlay.dimensions();
+    PngEncoder::new(&mut file)
+        .write_image(overlay.as_raw(), width, height, ExtendedColorType::Rgb8)
+        .with_context(failed)?;
+    file.finish().with_context(failed)?;
+    cli_support::notice(format_args!("{}: where the poster speaks for {}", picture.display(), genres[index]));
+    Ok(prediction)
 }
 
 impl Args {

@@ -13,7 +13,7 @@ use super::conv::{Convolution, KERNEL, output_size};
 use super::depthwise::Depthwise;
 use super::gemm::{Pointwise, Target};
 use super::im2col::StemInput;
-use super::pooling::add_channel_sums;
+use super::pooling::{GridPool, Pooled};
 use super::scratch::{scratch_slice, scratch_slice_aligned};
 
 /// Bytes of a strip of the expanded feature map. It fits in the L2 cache of small processors beside weights and
@@ -53,8 +53,6 @@ pub struct BlockScratch {
     /// The depthwise outputs of a strip, `[rows, output width, channels]`.
     depthwise_out: Vec<f32>,
     row_offsets: Vec<usize>,
-    /// Sums of the expanded feature map over all pixels, `[channels]`.
-    channel_sums: Vec<f32>,
     /// Scratch memory of the pointwise convolutions.
     pub panel: Vec<f32>,
 }
@@ -105,16 +103,15 @@ impl Block {
     /// Runs the block, strip by strip, for an expanded feature map of `height` by `width` pixels.
     ///
     /// The output, NHWC `[output height, output width, outputs]`, is written to the beginning of `y`, which grows if
-    /// needed. A tapped block appends the global average of its expanded feature map, `[expanded channels]`, to
-    /// `pooled`.
+    /// needed. A tapped block returns the averages of its expanded feature map over `grid`, rows and columns.
     pub fn run(
         &self,
         input: &Input,
         [height, width]: [usize; 2],
         y: &mut Vec<f32>,
         scratch: &mut BlockScratch,
-        pooled: &mut Vec<f32>,
-    ) {
+        grid: [usize; 2],
+    ) -> Option<Pooled> {
         let [output_height, output_width] = self.output_size([height, width]);
         let [top, left, ..] = self.pads;
         let stride = self.depthwise.stride();
@@ -127,12 +124,11 @@ impl Block {
         let strip_rows = strip_rows.min(output_height);
         let outputs = self.project.outputs();
 
-        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, panel } = scratch;
+        let BlockScratch { patches, expanded, depthwise_out, row_offsets, panel } = scratch;
         let expanded = scratch_slice_aligned(expanded, input_rows(strip_rows) * row_len);
         let depthwise_out = scratch_slice_aligned(depthwise_out, strip_rows * output_width * channels);
         let y = scratch_slice(y, output_height * output_width * outputs);
-        channel_sums.clear();
-        channel_sums.resize(channels, 0.0);
+        let mut pool = self.is_tapped.then(|| GridPool::new(self.arch, [height, width], grid, channels));
 
         // Row 0 is the first row of the zero padding above the feature map. The rows `present` lie in `expanded`, from
         // its beginning.
@@ -157,12 +153,11 @@ impl Block {
                     line.fill(0.0);
                 }
             }
-            let x = input.rows(new_rows, width, self.expand.inputs(), patches);
+            let x = input.rows(new_rows.clone(), width, self.expand.inputs(), patches);
             self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, panel);
-            if self.is_tapped {
-                for row in row_offsets.chunks_exact(width) {
-                    let pixels = &expanded[row[0]..row[0] + width * channels];
-                    add_channel_sums(self.arch, pixels, channel_sums);
+            if let Some(pool) = &mut pool {
+                for (row, offsets) in new_rows.zip(row_offsets.chunks_exact(width)) {
+                    pool.add_row(row, &expanded[offsets[0]..][..width * channels]);
                 }
             }
             present = wanted;
@@ -183,10 +178,7 @@ impl Block {
             };
             self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, panel);
         }
-        if self.is_tapped {
-            let pixels = (height * width) as f32;
-            pooled.extend(channel_sums[..self.expanded_channels].iter().map(|sum| sum / pixels));
-        }
+        pool.map(|pool| pool.finish(self.expanded_channels))
     }
 }
 
@@ -279,8 +271,8 @@ mod tests {
                 let project = layer(&weights[2], *outputs, [0; 4], 1, linear);
                 let block = Block::new(arch, [expand.clone(), depthwise.clone(), project.clone()], *is_residual, true);
                 let x = random(size[0] * size[1] * inputs);
-                let (mut y, mut pooled) = (Vec::new(), Vec::new());
-                block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, &mut pooled);
+                let mut y = Vec::new();
+                let pooled = block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, [1, 1]);
 
                 let expanded_map = reference(&x, *size, &expand, 1, 1);
                 let depthwise_out = reference(&expanded_map, *size, &depthwise, *expanded, 3);
@@ -293,7 +285,10 @@ mod tests {
                 let pixels = size[0] * size[1];
                 let mean = |channel| expanded_map[channel..].iter().step_by(*expanded).sum::<f32>() / pixels as f32;
                 let expected_pooled: Vec<f32> = (0..*expanded).map(mean).collect();
-                assert_close(&pooled, &expected_pooled, &what);
+                assert_close(&pooled.unwrap().cells, &expected_pooled, &what);
+                let in_cells = block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, [4, 3]).unwrap();
+                let sum = |channel: usize| in_cells.cells[channel..].iter().step_by(*expanded).sum();
+                assert_close(&(0..*expanded).map(sum).collect::<Vec<f32>>(), &expected_pooled, &what);
             }
         }
     }

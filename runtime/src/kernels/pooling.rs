@@ -1,11 +1,58 @@
-//! Global average pooling: per-channel sums of NHWC pixels, a strip at a time; the caller divides by the pixel count.
+//! Average pooling of NHWC pixels, row by row: over a whole feature map, or over the cells of a grid that covers it.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::simd::{dispatch, load, store};
 
+/// The averages of a feature map over the cells of a grid.
+#[derive(Debug)]
+pub struct Pooled {
+    /// Rows and columns of the grid; one cell is global average pooling.
+    pub grid: [usize; 2],
+    /// `[rows, columns, channels]`: the sum of a cell's pixels, divided by the number of pixels of the whole map. The sum
+    /// over the cells is the global average.
+    pub cells: Vec<f32>,
+}
+
+/// A feature map being pooled.
+pub struct GridPool {
+    arch: Arch,
+    /// Height and width of the feature map.
+    size: [usize; 2],
+    grid: [usize; 2],
+    channels: usize,
+    /// `[rows, columns, channels]`
+    sums: Vec<f32>,
+}
+
+impl GridPool {
+    /// Begins to pool a map of `size`, height and width, over `grid`, rows and columns, or as many as there are pixels.
+    pub fn new(arch: Arch, size: [usize; 2], grid: [usize; 2], channels: usize) -> Self {
+        let grid = [grid[0].min(size[0]), grid[1].min(size[1])];
+        Self { arch, size, grid, channels, sums: vec![0.0; grid[0] * grid[1] * channels] }
+    }
+
+    /// Adds the pixels of a row, `[width, channels]`.
+    pub fn add_row(&mut self, row: usize, pixels: &[f32]) {
+        let ([height, width], [rows, columns]) = (self.size, self.grid);
+        let first = row * rows / height * columns;
+        for column in 0..columns {
+            let begin = |column: usize| (column * width).div_ceil(columns) * self.channels;
+            let sums = &mut self.sums[(first + column) * self.channels..][..self.channels];
+            add_channel_sums(self.arch, &pixels[begin(column)..begin(column + 1)], sums);
+        }
+    }
+
+    /// The averages of the first `channels` channels; the others are padding.
+    pub fn finish(self, channels: usize) -> Pooled {
+        let pixels = (self.size[0] * self.size[1]) as f32;
+        let cells = self.sums.chunks_exact(self.channels).flat_map(|cell| cell[..channels].iter());
+        Pooled { grid: self.grid, cells: cells.map(|sum| sum / pixels).collect() }
+    }
+}
+
 /// Adds NHWC pixels, `[pixels, channels]`, to `sums`, `[channels]`.
-pub fn add_channel_sums(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
+fn add_channel_sums(arch: Arch, pixels: &[f32], sums: &mut [f32]) {
     dispatch(arch, AddChannelSums { pixels, sums });
 }
 
@@ -35,6 +82,31 @@ impl WithSimd for AddChannelSums<'_> {
 mod tests {
     use super::super::testing::{assert_close, every_arch, random};
     use super::*;
+
+    #[test]
+    fn the_cells_of_a_grid_sum_to_the_global_average() {
+        let (size, channels) = ([7, 10], 5);
+        let x = random(size[0] * size[1] * channels);
+        for arch in every_arch() {
+            let pooled = |grid| {
+                let mut pool = GridPool::new(arch, size, grid, channels);
+                x.chunks_exact(size[1] * channels).enumerate().for_each(|(row, pixels)| pool.add_row(row, pixels));
+                pool.finish(channels - 1)
+            };
+            let average = |channel: usize| x[channel..].iter().step_by(channels).sum::<f32>() / 70.0;
+            let expected: Vec<f32> = (0..channels - 1).map(average).collect();
+            for (grid, cells) in [([1, 1], [1, 1]), ([2, 3], [2, 3]), ([7, 10], [7, 10]), ([24, 16], [7, 10])] {
+                let Pooled { grid: found, cells: means } = pooled(grid);
+                assert_eq!(found, cells, "{grid:?}");
+                let sum = |channel: usize| means[channel..].iter().step_by(channels - 1).sum();
+                let sums: Vec<f32> = (0..channels - 1).map(sum).collect();
+                assert_close(&sums, &expected, &format!("{arch:?}, {grid:?}"));
+            }
+            let pixels: Vec<f32> =
+                x.chunks_exact(channels).flat_map(|it| &it[..channels - 1]).map(|it| it / 70.0).collect();
+            assert_close(&pooled(size).cells, &pixels, &format!("{arch:?}, a cell per pixel"));
+        }
+    }
 
     #[test]
     fn channel_sums_are_the_same_for_every_vector_width() {
