@@ -361,3 +361,129 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     file.finish().with_context(failed)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::EpochMetrics;
+    use crate::scored::ScoredPoster;
+
+    const GENRES: [&str; 3] = ["Action & <Adventure>", "Drama", "News"];
+
+    /// Posters of which none has the last genre, and of some of which the second is not known.
+    fn scored(posters: usize) -> ScoredPosters {
+        let poster = |index: usize| ScoredPoster {
+            id: format!("tt{index}"),
+            path: format!("nowhere/tt{index}.jpg").into(),
+            labels: vec![Some(index % 3 == 0), (index % 5 != 4).then_some(index % 2 == 0), Some(false)],
+            probabilities: vec![(index % 7) as f32 / 7.0, (index % 11) as f32 / 11.0, 0.01],
+        };
+        ScoredPosters { genres: GENRES.map(String::from).to_vec(), posters: (0..posters).map(poster).collect() }
+    }
+
+    fn evaluated(data: &str) -> Evaluated {
+        let point = |name: &str, threshold| OperatingPoint {
+            name: name.into(),
+            description: String::new(),
+            thresholds: vec![threshold; GENRES.len()],
+        };
+        let points = [point("balanced", 0.4), point("precise", 0.99)];
+        Evaluated::new(data, scored(60), &points[0], &points)
+    }
+
+    fn training(epochs: usize) -> Training {
+        let mut state = RunState { genres: GENRES.map(String::from).to_vec(), ..RunState::default() };
+        for epoch in 1..=epochs {
+            let validation_loss = 0.3 + 0.01 * (epoch as f64 - 3.0).abs();
+            state.push(EpochMetrics { epoch, validation_loss, learning_rate: 1e-3, ..EpochMetrics::default() });
+        }
+        Training { state, epochs: 40 }
+    }
+
+    fn named(name: &str) -> Subject {
+        Subject { name: name.into(), settings: vec![("seed".into(), name.into())], ..Subject::default() }
+    }
+
+    #[test]
+    fn a_report_is_whole_whatever_is_missing() {
+        let run = |epochs| Subject { training: Some(training(epochs)), ..named("run") };
+        struct Case {
+            subjects: Vec<Subject>,
+            figures: usize,
+            says: &'static [&'static str],
+        }
+        let cases = [
+            Case {
+                subjects: vec![named("new")],
+                figures: 0,
+                says: &["Nothing was measured yet", "no history of epochs"],
+            },
+            Case { subjects: vec![run(1)], figures: 3, says: &["1 of 40", "There are no examples"] },
+            Case {
+                subjects: vec![Subject { remarks: vec!["was interrupted".into()], ..run(4) }],
+                figures: 3,
+                says: &["run: was interrupted"],
+            },
+            Case {
+                subjects: vec![Subject { evaluated: vec![evaluated("test")], ..run(4) }],
+                figures: 12,
+                says: &["no poster has News", "Action &amp; &lt;Adventure&gt;"],
+            },
+            Case {
+                subjects: vec![Subject {
+                    evaluated: vec![Evaluated { scored: None, points: Vec::new(), ..evaluated("test") }],
+                    ..named("old")
+                }],
+                figures: 3,
+                says: &["were not kept"],
+            },
+            Case {
+                subjects: vec![
+                    Subject { evaluated: vec![evaluated("test"), evaluated("validation")], ..run(4) },
+                    Subject { evaluated: vec![evaluated("test")], ..named("other") },
+                ],
+                figures: 3 + 1 + 3 * 9,
+                says: &["F1 of each genre on test", "run on validation"],
+            },
+        ];
+        for (number, Case { subjects, figures, says }) in cases.into_iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            let page = fs::read_to_string(write(&subjects, folder.path(), None).unwrap()).unwrap();
+            for text in says {
+                assert!(page.contains(text), "case {number}: it does not say \"{text}\"");
+            }
+            assert_eq!(page.matches("<figure>").count(), figures, "case {number}");
+            for bad in ["NaN", "inf\"", "<Adventure>"] {
+                assert!(!page.contains(bad), "case {number}: {bad}");
+            }
+            let entries = fs::read_dir(folder.path().join("figures")).unwrap();
+            let files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+            assert_eq!(files.len(), 3 * figures, "case {number}");
+            for svg in files.iter().filter(|path| path.extension().is_some_and(|it| it == "svg")) {
+                assert!(!fs::read_to_string(svg).unwrap().contains("var("), "case {number}: {}", svg.display());
+            }
+            assert_eq!(
+                fs::read_dir(folder.path().join("metrics")).unwrap().count(),
+                measured(&subjects).count(),
+                "case {number}"
+            );
+            assert!(!folder.path().join("examples.html").exists(), "case {number}: no picture is at hand");
+        }
+    }
+
+    #[test]
+    fn the_metrics_are_those_of_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let subject = Subject { evaluated: vec![evaluated("test")], ..named("run") };
+        let scored = scored(60);
+        let (probabilities, labels) = (scored.probabilities(), scored.labels());
+        let expected = runtime::metrics::evaluate(
+            &scored.predictions(&probabilities, &labels),
+            &[0.4; GENRES.len()],
+            Some(Bootstrap::default()),
+        );
+        write(&[subject], folder.path(), None).unwrap();
+        let found = fs::read_to_string(folder.path().join("metrics/run-test.json")).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&found).unwrap(), expected);
+    }
+}

@@ -82,6 +82,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         "--explain writes one picture, so that it takes one poster, not {}",
         args.posters.len()
     );
+    let genre = args.genre.as_deref().map(|genre| find_genre(&model, genre)).transpose()?;
     // Only JSON has it: to hash the model file is a good part of the time that one poster takes.
     let id = if args.json { model.id() } else { String::new() };
     let mut out = cli_support::stdout();
@@ -90,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         let start = Instant::now();
         let result = match &args.explain {
             None => classify(path, &model),
-            Some(picture) => explain(path, &model, args.genre.as_deref(), picture),
+            Some(picture) => explain(path, &model, genre, picture),
         };
         let elapsed_ms = (start.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         match result {
@@ -116,6 +117,13 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// The place of a genre in the card; case does not matter.
+fn find_genre(model: &Model, genre: &str) -> anyhow::Result<usize> {
+    let genres = &model.card().genres;
+    let place = genres.iter().position(|it| it.eq_ignore_ascii_case(genre));
+    place.with_context(|| format!("the model knows no genre \"{genre}\"; choose one of: {}", genres.join(", ")))
+}
+
 fn classify(path: &Path, model: &Model) -> anyhow::Result<Prediction> {
     let (bytes, name) = read(path)?;
     Ok(model.classify_image(model.decode(&bytes, &name)?)?)
@@ -135,18 +143,15 @@ fn read(path: &Path) -> Result<(Vec<u8>, String), Error> {
     Ok((bytes, name))
 }
 
-/// As [`classify`], and writes the activation map of a genre over the poster.
-fn explain(path: &Path, model: &Model, genre: Option<&str>, picture: &Path) -> anyhow::Result<Prediction> {
+/// As [`classify`], and writes the activation map of a genre, by its place in the card, or else of the most probable one.
+fn explain(path: &Path, model: &Model, genre: Option<usize>, picture: &Path) -> anyhow::Result<Prediction> {
     let (bytes, name) = read(path)?;
     let explanation = model.explain(model.decode(&bytes, &name)?)?;
     let prediction = explanation.prediction().clone();
-    let ranked = prediction.ranked(model.default_operating_point());
-    let genre = genre.unwrap_or(ranked[0].name);
-    let genres = &model.card().genres;
-    let index = genres.iter().position(|it| it.eq_ignore_ascii_case(genre));
-    let index =
-        index.with_context(|| format!("the model knows no genre \"{genre}\"; it knows {}", genres.join(", ")))?;
-    let overlay = explanation.map(index).overlay(&preprocess::decode(&bytes, &name)?);
+    let probabilities = prediction.probabilities();
+    let most_probable = (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]));
+    let genre = genre.or(most_probable).context("the model has no genre")?;
+    let overlay = explanation.map(genre).overlay(&preprocess::decode(&bytes, &name)?);
     let failed = || format!("{}: cannot be written; name another file with --explain", picture.display());
     let mut file = AtomicFile::create(picture).with_context(failed)?;
     let (width, height) = overlay.dimensions();
@@ -154,7 +159,11 @@ fn explain(path: &Path, model: &Model, genre: Option<&str>, picture: &Path) -> a
         .write_image(overlay.as_raw(), width, height, ExtendedColorType::Rgb8)
         .with_context(failed)?;
     file.finish().with_context(failed)?;
-    cli_support::notice(format_args!("{}: where the poster speaks for {}", picture.display(), genres[index]));
+    cli_support::notice(format_args!(
+        "{}: bright where the poster speaks for {}",
+        picture.display(),
+        model.card().genres[genre]
+    ));
     Ok(prediction)
 }
 

@@ -45,6 +45,11 @@ impl Axis {
         Self { scale: Scale::Linear, range: [first * step, last * step], ticks: ticks.collect() }
     }
 
+    /// No scale: for rows of things instead of values.
+    pub fn none() -> Self {
+        Self { scale: Scale::Linear, range: [0.0, 1.0], ticks: Vec::new() }
+    }
+
     /// A share from 0 to 1.
     pub fn share() -> Self {
         let ticks = [(0.0, "0"), (0.5, "0.5"), (1.0, "1")].map(|(value, text)| (value, text.to_string()));
@@ -68,9 +73,9 @@ impl Axis {
         }
     }
 
-    /// Log-odds of probabilities.
+    /// Log-odds of probabilities, with ticks in per cent.
     pub fn logit(ticks: &[f64]) -> Self {
-        let label = |value: &f64| (*value, format!("{} %", (value * 1000.0).round() / 10.0));
+        let label = |value: &f64| (*value, ((value * 1000.0).round() / 10.0).to_string());
         Self { scale: Scale::Logit, range: LOGIT_ENDS, ticks: ticks.iter().map(label).collect() }
     }
 

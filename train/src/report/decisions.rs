@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::axes::SMALL;
 use super::genres::{HeatMap, label_width};
-use super::svg::{Anchor, GRID, INK, MUTED, PAPER, SERIES, Svg, WIDTH};
+use super::svg::{Anchor, GRID, INK, MUTED, SERIES, Svg, WIDTH};
 use super::{Evaluated, Figure};
 use crate::scored::ScoredPosters;
 
@@ -45,10 +45,10 @@ pub fn counts(evaluated: &Evaluated) -> Figure {
             let (corner, size) = ([x(column) + 1.0, y + 1.0], [width - 2.0, row - 2.0]);
             svg.rect(corner, size, GRID, 0.45, &tip);
             if share > 0.0 {
-                svg.rect(corner, size, colour, share.max(0.04), &tip);
+                // Never so full that the number in it cannot be read.
+                svg.rect(corner, size, colour, 0.6 * share.max(0.06), &tip);
             }
-            let ink = if share > 0.55 { PAPER } else { INK };
-            svg.text([x(column) + width / 2.0, y + row / 2.0 + 3.5], &number.to_string(), Anchor::Middle, SMALL, ink);
+            svg.text([x(column) + width / 2.0, y + row / 2.0 + 3.5], &number.to_string(), Anchor::Middle, SMALL, INK);
         }
     }
     let bottom = top + row * names.len() as f64 + 18.0;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use runtime::operating_point::reaches;
 use runtime::{preprocess, thumbnail};
 
-use super::{Evaluated, Subject, measured, page};
+use super::{Evaluated, Subject, page};
 use crate::scored::{ScoredPoster, ScoredPosters};
 
 /// Lays the activation map of a genre, by its index, over a poster: a JPEG file of a thumbnail's size, or none where a
@@ -37,30 +37,44 @@ pub fn page(subjects: &[Subject], explain: Option<&Explain>) -> Option<String> {
         "<h1>Examples</h1><p><a href=\"index.html\">Report</a>. Posters on which the network is most sure. \
          <span class=\"right\">✓ predicted rightly</span>, <span class=\"wrong\">✗ predicted wrongly</span>, \
          <span class=\"wrong\">○ missed</span>, <span class=\"open\">? predicted, label unknown</span>. \
-         Numbers are probabilities; the threshold is behind the stroke.</p>",
+         Numbers are probabilities; the threshold is behind the stroke. Where there is a second picture, it is the \
+         activation map of the bold genre: bright places speak for it.</p>",
     );
     let mut has_pictures = false;
-    for (subject, evaluated) in measured(subjects) {
-        let Some(scored) = &evaluated.scored else { continue };
-        let index = subjects.iter().position(|it| std::ptr::eq(it, subject)).unwrap_or(0);
-        html += &format!("<section><h2>{} on {}</h2>", escape(&subject.name), escape(&evaluated.data));
-        for (title, examples) in groups(evaluated, scored) {
-            let cards: Vec<String> = examples
-                .par_iter()
-                .filter_map(|example| {
-                    let poster = &scored.posters[example.poster];
-                    let overlay = || explain.and_then(|explain| explain(index, &poster.path, example.genre));
-                    card(evaluated, poster, *example, overlay)
-                })
-                .collect();
-            if !cards.is_empty() {
+    for (index, subject) in subjects.iter().enumerate() {
+        for evaluated in &subject.evaluated {
+            let sections = evaluated.scored.as_ref().map_or(String::new(), |scored| {
+                let overlay = |poster: &Path, genre| explain.and_then(|explain| explain(index, poster, genre));
+                groups_html(evaluated, scored, &overlay)
+            });
+            if !sections.is_empty() {
                 has_pictures = true;
-                html += &format!("<h3>{}</h3><div class=\"posters\">{}</div>", escape(&title), cards.join("\n"));
+                let (name, data) = (escape(&subject.name), escape(&evaluated.data));
+                html += &format!("<section><h2>{name} on {data}</h2>{sections}</section>");
             }
         }
-        html += "</section>";
     }
     has_pictures.then(|| page::page("Poster genres: examples", &html, ""))
+}
+
+/// The groups of examples; empty if no picture can be read.
+fn groups_html(
+    evaluated: &Evaluated,
+    scored: &ScoredPosters,
+    overlay: &(dyn Fn(&Path, usize) -> Option<Vec<u8>> + Sync),
+) -> String {
+    let group = |(title, examples): (String, Vec<Example>)| {
+        let cards: Vec<String> = examples
+            .par_iter()
+            .filter_map(|example| {
+                let poster = &scored.posters[example.poster];
+                card(evaluated, poster, *example, || overlay(&poster.path, example.genre))
+            })
+            .collect();
+        (!cards.is_empty())
+            .then(|| format!("<h3>{}</h3><div class=\"posters\">{}</div>", escape(&title), cards.join("\n")))
+    };
+    groups(evaluated, scored).into_iter().filter_map(group).collect()
 }
 
 /// The groups of examples with their titles.

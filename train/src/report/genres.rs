@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::axes::{Axis, Key, Mark, Plot, SMALL, legend, legend_height};
 use super::svg::{Anchor, GRID, INK, MUTED, PAPER, SERIES, Svg, WIDTH, text_width};
-use super::{Evaluated, Figure, Part};
+use super::{Evaluated, Figure, Part, Tally};
 
 /// Room for the names of the genres at the left.
 pub fn label_width<'a>(genres: impl IntoIterator<Item = &'a String>) -> f64 {
@@ -26,7 +26,7 @@ pub fn balance(parts: &[Part], evaluated: Option<&Evaluated>) -> Option<Figure> 
     let mut order: Vec<usize> = (0..genres.len()).collect();
     order.sort_by(|a, b| parts[0].prevalence(*b).total_cmp(&parts[0].prevalence(*a)));
 
-    let column = 50.0;
+    let column = 54.0;
     let left = label_width(genres);
     let right = column * parts.len() as f64 + 4.0;
     let bar = 5.5;
@@ -40,19 +40,18 @@ pub fn balance(parts: &[Part], evaluated: Option<&Evaluated>) -> Option<Figure> 
     let height = row * genres.len() as f64;
     let mut svg = Svg::new(top + height + 38.0);
     legend(&mut svg, 0.0, 0.0, &keys);
-    let ticks = Axis::around([0.0, 1.0], 5);
-    let plot = Plot { origin: [left, top], size: [WIDTH - left - right, height], x: ticks, y: Axis::share() };
+    let plot = Plot {
+        origin: [left, top],
+        size: [WIDTH - left - right, height],
+        x: Axis::around([0.0, 1.0], 5),
+        y: Axis::none(),
+    };
     for (index, part) in parts.iter().enumerate() {
         let x = WIDTH - right + column * (index as f64 + 1.0);
-        svg.text([x, top - 18.0], &short_name(&part.name), Anchor::End, SMALL, SERIES[index]);
+        svg.text([x, top - 18.0], &short_name(&part.name), Anchor::End, 9.5, SERIES[index]);
         svg.text([x, top - 7.0], "positives", Anchor::End, 8.0, MUTED);
     }
-    // Only the vertical lines: the rows are genres.
-    let rows = Plot {
-        y: Axis::around([], 1),
-        ..Plot { origin: plot.origin, size: plot.size, x: plot.x.clone(), y: Axis::share() }
-    };
-    rows.grid(&mut svg, true, false);
+    plot.grid(&mut svg, true, false);
     for (place, &genre) in order.iter().enumerate() {
         let y = top + row * place as f64;
         if place > 0 {
@@ -120,8 +119,6 @@ pub fn balance(parts: &[Part], evaluated: Option<&Evaluated>) -> Option<Figure> 
     })
 }
 
-use super::Tally;
-
 /// A part's name for a narrow column.
 fn short_name(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
@@ -146,8 +143,7 @@ pub fn comparison(evaluated: &[(&str, &Evaluated)]) -> Option<Figure> {
     let height = row * genres.len() as f64;
     let mut svg = Svg::new(top + height + 38.0);
     legend(&mut svg, 0.0, 0.0, &keys);
-    let plot =
-        Plot { origin: [left, top], size: [WIDTH - left - 14.0, height], x: Axis::tenths(), y: Axis::around([], 1) };
+    let plot = Plot { origin: [left, top], size: [WIDTH - left - 14.0, height], x: Axis::tenths(), y: Axis::none() };
     plot.grid(&mut svg, true, false);
     for (place, &genre) in order.iter().enumerate() {
         let y = top + row * (place as f64 + 0.5);
@@ -192,7 +188,7 @@ pub struct HeatMap<'a> {
 impl HeatMap<'_> {
     /// Draws the map.
     pub fn draw(&self, label: &str) -> String {
-        let left = label_width(self.rows) + 14.0;
+        let left = label_width(self.rows) + 20.0;
         let above = label_width(self.columns) + 14.0;
         let size = [
             (WIDTH - left - 2.0) / self.columns.len() as f64,

@@ -22,8 +22,8 @@ pub fn figures(evaluated: &Evaluated, scored: &ScoredPosters) -> Vec<Figure> {
     let curves: Vec<Vec<ThresholdPoint>> =
         (0..scored.genres.len()).map(|genre| threshold_curve(&predictions, Some(genre))).collect();
     vec![
-        precision_recall(evaluated, scored, &curves),
-        f1(evaluated, scored, &curves),
+        precision_recall(evaluated, &curves),
+        f1(evaluated, &curves),
         calibration(evaluated, &reliability(&predictions)),
         distributions(evaluated, scored),
     ]
@@ -44,7 +44,7 @@ fn thinned<T: Copy>(points: &[T]) -> Vec<T> {
     kept
 }
 
-fn precision_recall(evaluated: &Evaluated, scored: &ScoredPosters, curves: &[Vec<ThresholdPoint>]) -> Figure {
+fn precision_recall(evaluated: &Evaluated, curves: &[Vec<ThresholdPoint>]) -> Figure {
     let mut keys: Vec<Key> = (evaluated.points.iter().zip(SERIES.iter().skip(1)))
         .map(|(point, colour)| Key { text: &point.name, colour, mark: Mark::Dot })
         .collect();
@@ -64,9 +64,13 @@ fn precision_recall(evaluated: &Evaluated, scored: &ScoredPosters, curves: &[Vec
         } else {
             let prevalence = [[0.0, figures.prevalence], [1.0, figures.prevalence]];
             svg.path(prevalence.map(|[x, y]| plot.at(x, y)), MUTED, 1.0, "3 3");
-            // Where recall does not change, only the highest precision shows.
-            let mut line: Vec<[f64; 2]> = curve.iter().map(|point| [point.recall, point.precision]).collect();
+            // Precision means something from the first hit on; where recall does not change, the highest shows.
+            let hits = curve.iter().filter(|point| point.recall > 0.0);
+            let mut line: Vec<[f64; 2]> = hits.map(|point| [point.recall, point.precision]).collect();
             line.dedup_by(|next, kept| next[0] == kept[0]);
+            if let [[x, y]] = line[..] {
+                svg.dot(plot.at(x, y), 2.6, SERIES[0], "");
+            }
             svg.path(thinned(&line).into_iter().map(|[x, y]| plot.at(x, y)), SERIES[0], 1.4, "");
         }
         let points = evaluated.points.iter().zip(SERIES.iter().skip(1)).filter_map(|(point, colour)| {
@@ -88,7 +92,6 @@ fn precision_recall(evaluated: &Evaluated, scored: &ScoredPosters, curves: &[Vec
         }));
     }
     panels.titles(&mut svg, "recall", "precision");
-    debug_assert_eq!(scored.genres.len(), curves.len());
     Figure {
         name: "precision-recall".into(),
         title: "Precision and recall of each genre".into(),
@@ -115,7 +118,7 @@ fn nothing(svg: &mut Svg, plot: &Plot) {
     svg.text([x, y], "no positive poster", Anchor::Middle, SMALL, MUTED);
 }
 
-fn f1(evaluated: &Evaluated, scored: &ScoredPosters, curves: &[Vec<ThresholdPoint>]) -> Figure {
+fn f1(evaluated: &Evaluated, curves: &[Vec<ThresholdPoint>]) -> Figure {
     let mark = format!("threshold of \"{}\"", evaluated.operating_point);
     let keys = [
         Key { text: "F1", colour: SERIES[0], mark: Mark::Line },
@@ -146,8 +149,7 @@ fn f1(evaluated: &Evaluated, scored: &ScoredPosters, curves: &[Vec<ThresholdPoin
             "curve": thinned(curve).into_iter().map(|it| json!([it.threshold, it.f1])).collect::<Vec<_>>(),
         }));
     }
-    panels.titles(&mut svg, "threshold, log-odds scale", "F1");
-    debug_assert_eq!(scored.genres.len(), curves.len());
+    panels.titles(&mut svg, "threshold in %, log-odds scale", "F1");
     Figure {
         name: "f1-by-threshold".into(),
         title: "F1 against the threshold".into(),
@@ -234,8 +236,8 @@ fn distributions(evaluated: &Evaluated, scored: &ScoredPosters) -> Figure {
     let height = row * scored.genres.len() as f64;
     let mut svg = Svg::new(top + height + 40.0);
     legend(&mut svg, 0.0, 0.0, &keys);
-    let x = Axis::logit(&[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99]);
-    let plot = Plot { origin: [left, top], size: [WIDTH - left - 18.0, height], x, y: Axis::around([], 1) };
+    let x = Axis::logit(&[0.001, 0.01, 0.1, 0.5, 0.9, 0.99]);
+    let plot = Plot { origin: [left, top], size: [WIDTH - left - 18.0, height], x, y: Axis::none() };
     plot.grid(&mut svg, true, false);
     let mut numbers = Vec::new();
     for (genre, name) in scored.genres.iter().enumerate() {
@@ -277,7 +279,7 @@ fn distributions(evaluated: &Evaluated, scored: &ScoredPosters) -> Figure {
     }
     svg.text(
         [left + plot.size[0] / 2.0, top + height + 32.0],
-        "probability, log-odds scale",
+        "probability in %, log-odds scale",
         Anchor::Middle,
         11.0,
         INK,

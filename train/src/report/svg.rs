@@ -165,7 +165,7 @@ pub fn standalone(svg: &str) -> String {
 
 /// Width of a text in the font of the figures, roughly and rather too much than too little.
 pub fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().count() as f64 * size * 0.57
+    text.chars().count() as f64 * size * 0.63
 }
 
 /// A coordinate with one decimal, without a needless zero.

@@ -37,6 +37,7 @@ fn in_band(evaluation: &Evaluation) -> String {
     format!("{} of {}", tested.iter().filter(|reliable| **reliable).count(), tested.len())
 }
 
+/// A row per measurement: what it is of, then the averages, the calibration error and the reliable genres.
 fn average_rows(subjects: &[Subject]) -> Vec<Vec<String>> {
     let row = |(subject, evaluated): (&Subject, &Evaluated)| {
         let it = &evaluated.evaluation;
@@ -57,6 +58,15 @@ fn average_head() -> Vec<&'static str> {
     head.extend(AVERAGES.iter().map(|(name, _)| *name));
     head.extend(["calibration error", "reliable genres"]);
     head
+}
+
+/// A table whose rows become its columns: few things with many figures each are read from the top down.
+fn upright(head: &[&str], rows: &[Vec<String>]) -> String {
+    let names: Vec<&str> = std::iter::once(head[0]).chain(rows.iter().map(|row| row[0].as_str())).collect();
+    let turned = (1..head.len()).map(|column| {
+        std::iter::once(head[column].to_string()).chain(rows.iter().map(|row| row[column].clone())).collect()
+    });
+    table(&names, &turned.collect::<Vec<_>>(), false)
 }
 
 /// The runs, and what was measured of each.
@@ -88,19 +98,19 @@ pub fn overview(subjects: &[Subject]) -> String {
             "training posters",
             "validation posters",
             "genres",
-            "epochs",
+            "epochs done",
             "best epoch",
-            "validation loss",
-            "validation mAP",
-            "time",
+            "validation loss of it",
+            "validation mAP of it",
+            "training time",
         ];
-        html += &table(&head, &runs, false);
+        html += &upright(&head, &runs);
     }
     let averages = average_rows(subjects);
     if averages.is_empty() {
         html += "<p>Nothing was measured yet.</p>";
     } else {
-        html += &table(&average_head(), &averages, false);
+        html += &upright(&average_head(), &averages);
         html += "<p>In brackets: 95 % bootstrap intervals over the posters. mAP, AUC and macro figures go over the genres \
                  with at least five positive posters. Reliable genres are those whose frequencies lie within the band \
                  around their probabilities that chance explains.</p>";
