@@ -11,9 +11,9 @@ use runtime::collection::nfo::{self, Change};
 use runtime::collection::poster_selection::Kind;
 use runtime::collection::results::Tagger;
 use runtime::collection::state::{ScannedPoster, State, StateError};
-use runtime::collection::thumbnail::thumbnail;
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess::{self, DecodedImage, Rgb8Image};
+use runtime::thumbnail::thumbnail;
 use runtime::{Engine, Model, ModelOptions};
 use tempfile::TempDir;
 

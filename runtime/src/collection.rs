@@ -13,5 +13,4 @@ pub mod results;
 pub mod scan;
 pub mod state;
 pub mod tag;
-pub mod thumbnail;
 pub mod watch;

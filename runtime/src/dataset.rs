@@ -24,6 +24,7 @@
 //! set, and [`Dataset::with_list_limit`] turns the labels that may be missing from it into unknown ones.
 
 mod cells;
+mod classify;
 mod columns;
 mod dialect;
 mod genre_list;
@@ -39,6 +40,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use classify::Classified;
 pub use columns::{PassedOver, TITLE_COLUMNS, YEAR_COLUMNS};
 pub use table::{Labels, Table};
 

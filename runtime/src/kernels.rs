@@ -40,11 +40,13 @@ use std::cell::RefCell;
 use block::{Block, BlockScratch, Input};
 use conv::checked_output_size;
 pub use conv::{Convolution, Int8Layer};
+use head::Activations;
 pub use head::{Dense, Head, Matrix};
 use im2col::{PATCH, StemInput};
 pub use instructions::Instructions;
 use int8::Int8Isa;
 use layer::{DepthwiseLayer, PointwiseLayer, Target};
+use pooling::{GridPool, Pooled};
 use pulp::Arch;
 pub use quantization::Quantization;
 use scratch::scratch_slice;
@@ -103,10 +105,55 @@ impl MobileNet {
     /// width.
     ///
     /// # Panics
-    /// As [`Backbone::pooled_features`].
+    /// As [`Backbone::pool`].
     pub fn probabilities(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
-        self.head.probabilities(self.backbone.pooled_features(planes, size))
+        self.evidence(planes, size, [1, 1]).probabilities
     }
+
+    /// As [`probabilities`](Self::probabilities), and keeps what [`contributions`](Self::contributions) needs: the features
+    /// are pooled over the cells of a `grid`, rows and columns, before they are pooled over all of these.
+    ///
+    /// # Panics
+    /// As [`Backbone::pool`].
+    pub fn evidence(&self, planes: &[f32], size: [usize; 2], grid: [usize; 2]) -> Evidence {
+        let pooled = self.backbone.pool(planes, size, grid);
+        let features = pooled.iter().flat_map(|map| {
+            let channels = map.cells.len() / (map.grid[0] * map.grid[1]);
+            let mut cells = map.cells.chunks_exact(channels);
+            let mut features = cells.next().unwrap_or_default().to_vec();
+            cells.for_each(|cell| features.iter_mut().zip(cell).for_each(|(feature, value)| *feature += value));
+            features
+        });
+        let Activations { hidden, probabilities } = self.head.run(features.collect());
+        Evidence { pooled, hidden, probabilities }
+    }
+
+    /// What each cell of each pooled feature map adds to the logit of a class: one map `[rows, columns]` after the other,
+    /// with its grid. Together with a constant that no cell changes they sum to the logit, as long as the hidden layer's
+    /// ReLUs stay as they are: the gradient of the logit with respect to a mean is the same for all cells.
+    pub fn contributions(&self, evidence: &Evidence, class: usize) -> Vec<([usize; 2], Vec<f32>)> {
+        let gradient = self.head.gradient(&evidence.hidden, class);
+        let mut rest = gradient.as_slice();
+        let map = |pooled: &Pooled| {
+            let cells = pooled.grid[0] * pooled.grid[1];
+            let (gradient, behind) = rest.split_at(pooled.cells.len() / cells);
+            rest = behind;
+            let dot = |cell: &[f32]| cell.iter().zip(gradient).map(|(mean, slope)| mean * slope).sum();
+            (pooled.grid, pooled.cells.chunks_exact(gradient.len()).map(dot).collect())
+        };
+        evidence.pooled.iter().map(map).collect()
+    }
+}
+
+/// The result of one image, and what it rests on.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The pooled feature maps, in the order of the head's features.
+    pooled: Vec<Pooled>,
+    /// Outputs of the head's hidden layer.
+    hidden: Vec<f32>,
+    /// The probability of each class.
+    pub probabilities: Vec<f32>,
 }
 
 /// The layers from the stem to the last pointwise convolution, and global average pooling.
@@ -162,7 +209,7 @@ impl Backbone {
         }
     }
 
-    /// Number of [`pooled_features`](Self::pooled_features).
+    /// Number of features that are pooled for the head.
     pub fn feature_count(&self) -> usize {
         match self {
             Self::F32(backbone) => backbone.feature_count(),
@@ -178,18 +225,19 @@ impl Backbone {
         }
     }
 
-    /// Global averages of the tapped blocks' expanded feature maps, in order, and of the last convolution's outputs.
+    /// Averages of the tapped blocks' expanded feature maps, in order, and of the last convolution's outputs, over the
+    /// cells of a `grid`, rows and columns, or over as many cells as a map has pixels.
     ///
     /// `planes` is an image `[3, height, width]`, `size` its height and width.
     ///
     /// # Panics
     /// If `planes` is shorter, or a side with its padding is shorter than a kernel.
-    pub fn pooled_features(&self, planes: &[f32], size: [usize; 2]) -> Vec<f32> {
+    pub fn pool(&self, planes: &[f32], size: [usize; 2], grid: [usize; 2]) -> Vec<Pooled> {
         BUFFERS.with_borrow_mut(|AllBuffers { f32, int8, image }| match self {
             Self::F32(backbone) => {
                 let (pads, stride) = backbone.stem;
                 let image = StemInput { planes, zero: 0.0, patch_len: PATCH, size, pads, stride };
-                backbone.pooled_features(&image, f32)
+                backbone.pool(&image, grid, f32)
             }
             Self::Int8(input, backbone) => {
                 let codes = scratch_slice(image, planes.len());
@@ -197,7 +245,7 @@ impl Backbone {
                 let (pads, stride) = backbone.stem;
                 let patch_len = backbone.blocks[0].expand.inputs();
                 let image = StemInput { planes: codes, zero: input.zero_point, patch_len, size, pads, stride };
-                backbone.pooled_features(&image, int8)
+                backbone.pool(&image, grid, int8)
             }
         })
     }
@@ -277,13 +325,13 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> PackedBackbone<P, D
         layers.try_fold(size, |size, (pads, stride)| checked_output_size(size, pads, stride)).is_some()
     }
 
-    fn pooled_features(&self, image: &StemInput<P::Value>, buffers: &mut Buffers<P>) -> Vec<f32> {
+    fn pool(&self, image: &StemInput<P::Value>, grid: [usize; 2], buffers: &mut Buffers<P>) -> Vec<Pooled> {
         let Buffers { maps: [x, y], scratch } = buffers;
-        let mut features = Vec::new();
+        let mut pooled = Vec::new();
         let mut size = image.output_size();
         for (index, block) in self.blocks.iter().enumerate() {
             let input = if index == 0 { Input::Image(image) } else { Input::FeatureMap(x) };
-            block.run(&input, size, y, scratch, &mut features);
+            pooled.extend(block.run(&input, size, y, scratch, grid));
             size = block.output_size(size);
             std::mem::swap(x, y);
         }
@@ -292,9 +340,9 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> PackedBackbone<P, D
         let y = scratch_slice(y, pixels * outputs);
         let row_offsets: Vec<usize> = (0..pixels).map(|pixel| pixel * outputs).collect();
         self.last.run(x, Target { y, row_offsets: &row_offsets, residual: None }, &mut scratch.pointwise);
-        let mut sums = vec![P::Sum::default(); outputs];
-        self.last.add_channel_sums(y, &mut sums);
-        features.extend(sums.iter().map(|sum| self.last.mean(*sum, pixels)));
-        features
+        let mut pool = GridPool::new(&self.last, size, grid, outputs);
+        y.chunks_exact(size[1] * outputs).enumerate().for_each(|(row, pixels)| pool.add_row(row, pixels));
+        pooled.push(pool.finish(outputs));
+        pooled
     }
 }

@@ -24,6 +24,7 @@
 //! | `tract` | yes | any ONNX graph with a [model card](model::card), run by tract |
 //! | `evaluation` | by `cli` | labelled posters from CSV ([`dataset`]), [`metrics`] and thresholds |
 //! | `atomic-file` | by `cli` | [`atomic_file`]: atomic writes |
+//! | `thumbnail` | by `cli` | [`thumbnail`]: small JPEG files of posters |
 //! | `collection` | by `cli` | [`collection`]: tagging of a media library, SQLite, NFO files, watching |
 //! | `display` | by `cli` | [`display`]: a poster with its title and genres on a small display |
 //! | `hardware` | | displays on an I2C or SPI bus, on Linux |
@@ -54,9 +55,11 @@ pub mod operating_point;
 #[cfg(any(feature = "collection", feature = "tract"))]
 mod panics;
 pub mod preprocess;
+#[cfg(feature = "thumbnail")]
+pub mod thumbnail;
 
 pub use error::Error;
-pub use model::{Engine, Genre, Instructions, Model, ModelOptions, Prediction};
+pub use model::{ActivationMap, Engine, Explanation, Genre, Instructions, Model, ModelOptions, Prediction};
 pub use operating_point::OperatingPoint;
 #[cfg(any(feature = "collection", feature = "tract"))]
 pub use panics::catches_panics;

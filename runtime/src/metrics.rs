@@ -15,6 +15,10 @@ mod calibration;
 #[cfg(feature = "evaluation")]
 mod confusion;
 #[cfg(feature = "evaluation")]
+mod cooccurrence;
+#[cfg(feature = "evaluation")]
+mod curves;
+#[cfg(feature = "evaluation")]
 mod evaluate;
 mod evaluation;
 #[cfg(feature = "evaluation")]
@@ -28,10 +32,14 @@ mod table;
 pub mod thresholds;
 
 #[cfg(feature = "evaluation")]
-pub use evaluate::{evaluate, recall_at_precision};
+pub use cooccurrence::{Cooccurrence, cooccurrence};
+#[cfg(feature = "evaluation")]
+pub use curves::{ReliabilityBin, ThresholdPoint, reliability, threshold_curve};
+#[cfg(feature = "evaluation")]
+pub use evaluate::{evaluate, genre_intervals, recall_at_precision};
 pub use evaluation::{
-    Averages, BASELINE_PRECISION, Bootstrap, Confusion, Evaluation, GenreFigures, Intervals, MIN_SUPPORT,
-    PrecisionRecall,
+    Averages, BASELINE_PRECISION, Bootstrap, Confusion, Evaluation, GenreFigures, GenreIntervals, Intervals,
+    MIN_SUPPORT, PrecisionRecall,
 };
 #[cfg(feature = "evaluation")]
 pub use predictions::Predictions;

@@ -23,6 +23,29 @@ fn json_lines(output: &Output) -> Vec<Value> {
     text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+#[test]
+fn explain_writes_the_poster_with_the_map_of_a_genre_and_predicts_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let poster = fixture("posters/space-baseline.jpg");
+    let plain = json_lines(&runtime(&["classify", "--json", "--all", &poster]));
+    let draw = |name: &str, genre: &[&str]| {
+        let path = folder.path().join(name).display().to_string();
+        let arguments = [&["classify", "--json", "--all", &poster, "--explain", &path], genre].concat();
+        let output = runtime(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let found = json_lines(&output);
+        let genres = [&found, &plain].map(|lines| lines[0]["genres"].as_array().unwrap());
+        for (ours, expected) in genres[0].iter().zip(genres[1]) {
+            let difference = ours["probability"].as_f64().unwrap() - expected["probability"].as_f64().unwrap();
+            assert!(ours["genre"] == expected["genre"] && difference.abs() < 1e-4, "{ours} {expected}");
+        }
+        image::open(path).unwrap().into_rgb8()
+    };
+    let [horror, western] = [("a.png", "horror"), ("b.png", "Western")].map(|(name, it)| draw(name, &["--genre", it]));
+    assert_eq!(horror.dimensions(), western.dimensions());
+    assert_ne!(horror, western, "the genre does not matter");
+}
+
 /// Every error line is asserted: a cause is said once, and the line names the file, the problem and the way out.
 #[test]
 fn exit_status_and_error_lines() {
@@ -125,6 +148,18 @@ fn exit_status_and_error_lines() {
                 "FIX/posters/space-baseline.jpg: is not an ONNX model, or it is damaged (failed to decode Protobuf \
                        message: invalid wire type value: 7); copy or export it again",
             ],
+        },
+        Case {
+            arguments: "classify FIX/posters/space-baseline.jpg FIX/posters/western.png --explain OUT",
+            status: 2,
+            errors: &["--explain writes one picture, so that it takes one poster, not 2"],
+        },
+        Case {
+            arguments: "classify FIX/posters/space-baseline.jpg --explain OUT --genre Opera",
+            status: 2,
+            errors: &["the model knows no genre \"Opera\"; choose one of: Action, Adventure, Animation, Biography, \
+                       Comedy, Crime, Documentary, Drama, Family, Fantasy, History, Horror, Music, Musical, Mystery, \
+                       News, Reality-TV, Romance, Sci-Fi, Short, Sport, Thriller, War, Western"],
         },
         Case {
             arguments: "classify FIX/posters/space-baseline.jpg --operating-point bold",

@@ -5,6 +5,8 @@ pub mod export;
 pub mod fit;
 pub mod inspect;
 pub mod labels;
+mod live;
+pub mod report;
 pub mod split;
 pub mod tune;
 

@@ -7,6 +7,7 @@
 //! | training loop | [`trainer`], with [`loss`], [`lr_schedule`] and [`ema`]; [`config`] describes a run |
 //! | run directory: checkpoints, history, results | [`run_dir`], [`history`] |
 //! | after training | [`tune`]: [`calibration`], rounding to f16, then the thresholds of the operating points |
+//! | pictures and tables of runs and models | [`report`], from what [`scored`] keeps |
 //! | ONNX file with model card, parity check | [`export`] |
 //! | inference with burn, for validation and export | [`predict`] |
 //!
@@ -27,6 +28,8 @@ pub mod lr_schedule;
 pub mod model;
 pub mod predict;
 pub mod progress;
+pub mod report;
 pub mod run_dir;
+pub mod scored;
 pub mod trainer;
 pub mod tune;

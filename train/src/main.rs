@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use cli_support::Outcome;
 
-use crate::cli::{evaluate, export, fit, inspect, labels, split, tune};
+use crate::cli::{evaluate, export, fit, inspect, labels, report, split, tune};
 
 /// A training step frees and allocates gigabytes in blocks of the same sizes again and again. The system's allocator
 /// maps and zeroes their pages anew each time, which takes a quarter of the training time; mimalloc keeps them.
@@ -30,6 +30,7 @@ enum Command {
     Fit(fit::Args),
     Tune(tune::Args),
     Evaluate(evaluate::Args),
+    Report(report::Args),
     Export(export::Args),
 }
 
@@ -46,6 +47,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Fit(args) => fit::run(&args),
         Command::Tune(args) => tune::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
     }
 }

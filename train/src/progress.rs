@@ -1,15 +1,23 @@
 //! Progress bars for long steps, and durations for people.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Everything that is drawn on standard error while a command works: progress bars, and what a command puts above them.
+/// Lines for people are printed within [`MultiProgress::suspend`], so that they do not mix.
+pub fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
 
 /// A progress bar over `len` steps with the estimated time left, drawn on standard error; invisible where standard
 /// error is not a terminal.
 pub fn progress_bar(len: u64, name: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}, {eta} left {msg}")
         .expect("the template is a constant that indicatif accepts");
-    ProgressBar::new(len).with_style(style).with_prefix(name.to_string())
+    bars().add(ProgressBar::new(len).with_style(style).with_prefix(name.to_string()))
 }
 
 /// A duration in whole seconds as `1:02:03` or `2:03`.

@@ -12,6 +12,7 @@
 //!   calibration.json       calibration and rounding of the best epoch's network
 //!   operating-points.json  thresholds, chosen on validation
 //!   figures/test.json      metrics by `train evaluate`
+//!   predictions/test.json  labels and probabilities behind them, for `train report`
 //! ```
 //!
 //! Crash guarantee: a run that is killed at any moment resumes after its last whole epoch. Every file is written
@@ -30,7 +31,7 @@ use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use runtime::atomic_file::AtomicFile;
 use runtime::metrics::Evaluation;
-use runtime::model::card::Training;
+use runtime::model::card::{Card, Output, Training};
 use runtime::operating_point::OperatingPoint;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -40,6 +41,7 @@ use crate::data::source::short_names;
 use crate::files;
 use crate::history::RunState;
 use crate::model::Model;
+use crate::scored::ScoredPosters;
 
 /// The file whose presence makes a directory a run directory.
 const CONFIG: &str = "settings.json";
@@ -48,6 +50,8 @@ const CALIBRATION: &str = "calibration.json";
 const OPERATING_POINTS: &str = "operating-points.json";
 /// Directory of the metrics, one file per dataset.
 const FIGURES: &str = "figures";
+/// Directory of the labels and probabilities behind the metrics, one file per dataset.
+const PREDICTIONS: &str = "predictions";
 /// Extensions of the files of a checkpoint: weights, their EMA, the optimiser's moments.
 const CHECKPOINT: [&str; 3] = ["model", "average", "optimizer"];
 
@@ -283,13 +287,16 @@ impl RunDir {
         self.read_json(OPERATING_POINTS)
     }
 
-    /// Saves the metrics on the dataset `name`.
+    /// Saves the metrics on the dataset `name`, and the labels and probabilities that they were taken from.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn save_figures(&self, name: &str, figures: &Evaluation) -> Result<()> {
-        let folder = self.folder.join(FIGURES);
-        fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+    /// If a file cannot be written.
+    pub fn save_figures(&self, name: &str, figures: &Evaluation, scored: &ScoredPosters) -> Result<()> {
+        for folder in [FIGURES, PREDICTIONS].map(|folder| self.folder.join(folder)) {
+            fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be created", folder.display()))?;
+        }
+        // The probabilities first: metrics without them are reported on as such, the reverse would not be.
+        self.write(&format!("{PREDICTIONS}/{name}.json"), |file| Ok(serde_json::to_writer(file, scored)?))?;
         self.write_json(&format!("{FIGURES}/{name}.json"), figures)
     }
 
@@ -298,13 +305,43 @@ impl RunDir {
     /// # Errors
     /// If a file cannot be read.
     pub fn figures(&self) -> Result<BTreeMap<String, Evaluation>> {
-        let mut figures = BTreeMap::new();
-        for path in files::list(&self.folder.join(FIGURES)) {
+        self.read_all(FIGURES)
+    }
+
+    /// The labels and probabilities behind the metrics on each dataset, by its name; none of runs of earlier versions.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn predictions(&self) -> Result<BTreeMap<String, ScoredPosters>> {
+        self.read_all(PREDICTIONS)
+    }
+
+    /// The model card of the network that is exported.
+    ///
+    /// # Errors
+    /// If no epoch is done, the thresholds are not chosen yet, or a file cannot be read.
+    pub fn card(&self, name: &str, description: String) -> Result<Card> {
+        Ok(Card {
+            name: name.into(),
+            description,
+            genres: self.trained_state()?.genres,
+            input: self.config()?.input,
+            operating_points: self.operating_points()?,
+            output: Output::Probabilities,
+            training: self.training()?,
+            figures: self.figures()?,
+        })
+    }
+
+    /// Every JSON file of a directory, by its name.
+    fn read_all<T: DeserializeOwned>(&self, folder: &str) -> Result<BTreeMap<String, T>> {
+        let mut found = BTreeMap::new();
+        for path in files::list(&self.folder.join(folder)) {
             if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
-                figures.insert(name.to_string(), self.read_json(&format!("{FIGURES}/{name}.json"))?);
+                found.insert(name.to_string(), self.read_json(&format!("{folder}/{name}.json"))?);
             }
         }
-        Ok(figures)
+        Ok(found)
     }
 
     fn checkpoint_paths(&self, epoch: usize) -> [PathBuf; 3] {

@@ -12,6 +12,7 @@ use crate::data::PosterSet;
 use crate::history::RunState;
 use crate::predict;
 use crate::run_dir::{Calibration, RunDir};
+use crate::scored::ScoredPosters;
 
 /// The largest change of any validation probability that rounding to f16 may cause.
 pub const F16_PROBABILITY_TOLERANCE: f32 = 2e-3;
@@ -62,7 +63,7 @@ pub fn tune(run: &RunDir, validation: &Arc<PosterSet>, workers: usize) -> Result
     run.save_operating_points(&points)?;
 
     let evaluation = dataset.evaluate(&probabilities, &points[0].thresholds, Some(Bootstrap::default()));
-    run.save_figures("validation", &evaluation)?;
+    run.save_figures("validation", &evaluation, &ScoredPosters::new(&dataset, &probabilities))?;
     Ok(Tuned { state, operating_point: points[0].name.clone(), evaluation })
 }
 

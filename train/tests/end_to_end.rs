@@ -104,6 +104,18 @@ fn fit_evaluate_and_export_give_a_model_that_every_runtime_reads() {
     assert_eq!(by_burn.trim_end(), figures.table().trim_end(), "burn and tract print other figures");
 
     runtimes_agree(Path::new(&workspace.path("model.onnx")), manifest.posters.iter().map(|poster| &*poster.path));
+
+    workspace.must(&["report", "run", "--out", "of-run"]);
+    workspace.must(&["report", "--model", "model.onnx", "--labels", &test, "--out", "of-model"]);
+    let read = |name: &str| fs::read_to_string(workspace.path(name)).unwrap();
+    let saved = ["of-run/metrics/run-tiny-test.json", "of-run/metrics/run-validation.json"].map(read);
+    assert_eq!(saved, ["run/figures/tiny-test.json", "run/figures/validation.json"].map(read));
+    let by_model: Evaluation = serde_json::from_str(&read("of-model/metrics/model-tiny-test.json")).unwrap();
+    assert_eq!(by_model, figures, "the report of a model has other figures than its evaluation");
+    for name in ["of-run/index.html", "of-run/examples.html", "of-model/index.html", "of-model/examples.html"] {
+        assert!(read(name).ends_with("</html>\n"), "{name}");
+    }
+    assert!(read("of-run/metrics.md").contains(by_burn.trim_end()), "the tables are not those of evaluate");
 }
 
 /// A MobileNet from random weights, from a run with other genres, from an exported model, and a CNN with a teacher.

@@ -4,8 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::ensure;
 use cli_support::{Outcome, ReportArgs, complain};
-use rayon::prelude::*;
-use runtime::dataset::{Dataset, LabelledPoster, Source};
+use runtime::dataset::{Classified, Dataset, Source};
 use runtime::metrics::Bootstrap;
 
 use super::ModelArgs;
@@ -54,24 +53,12 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     );
     remarks.iter().for_each(|remark| cli_support::notice(format_args!("note: {remark}")));
 
-    let classify = |labelled: &LabelledPoster| model.classify_file(&labelled.path);
-    let predictions: Vec<_> = dataset.posters.par_iter().map(classify).collect();
-    let total = predictions.len();
-    let mut probabilities = Vec::with_capacity(total * card.genres.len());
-    let mut readable = Vec::with_capacity(total);
-    for (result, labelled) in predictions.into_iter().zip(dataset.posters) {
-        match result {
-            Ok(prediction) => {
-                probabilities.extend(prediction.into_probabilities());
-                readable.push(labelled);
-            }
-            Err(error) => complain(&error.to_string()),
-        }
-    }
-    dataset.posters = readable;
+    let total = dataset.posters.len();
+    let Classified { dataset, probabilities, failures } = dataset.classify(&model);
+    failures.iter().for_each(|error| complain(&error.to_string()));
     ensure!(!dataset.posters.is_empty(), "none of the {total} posters can be read; check the folder of the pictures");
 
     let evaluation = dataset.evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     args.report.print(&evaluation, || evaluation.table(), || evaluation.confusion_table())?;
-    Ok(if dataset.posters.len() == total { Outcome::Complete } else { Outcome::SomeFailed })
+    Ok(if failures.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })
 }

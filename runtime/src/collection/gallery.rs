@@ -55,7 +55,7 @@ pub struct Entry<'a> {
     /// For each genre to show: its index in [`Header::genres`], its probability in 0..=1, and whether that reaches the
     /// genre's threshold. Genres below their threshold are shown for posters without any other.
     pub genres: &'a [(u8, f32, bool)],
-    /// JPEG file of the thumbnail; see [`thumbnail`](super::thumbnail::thumbnail).
+    /// JPEG file of the thumbnail; see [`thumbnail`](crate::thumbnail::thumbnail).
     pub thumbnail: &'a [u8],
 }
 
@@ -220,8 +220,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::collection::thumbnail::tests::poster_like;
-    use crate::collection::thumbnail::thumbnail;
+    use crate::thumbnail::tests::poster_like;
+    use crate::thumbnail::thumbnail;
 
     const HEADER: Header =
         Header { library: "Films", genres: &[], model: "poster-genres.onnx", operating_point: "balanced" };

@@ -79,7 +79,7 @@ pub struct ScannedPoster {
 pub struct CachedPrediction {
     /// Calibrated probability of each genre, `[G]` in card order, each in 0..=1.
     pub probabilities: Vec<f32>,
-    /// JPEG file of the poster's thumbnail; see [`thumbnail`](super::thumbnail::thumbnail).
+    /// JPEG file of the poster's thumbnail; see [`thumbnail`](crate::thumbnail::thumbnail).
     pub thumbnail: Vec<u8>,
 }
 

@@ -13,9 +13,9 @@ use thiserror::Error;
 use super::failure::PosterFailure;
 use super::scan::{Item, ScanError};
 use super::state::{CachedPrediction, ScannedPoster, State, StateError};
-use super::thumbnail::{self, thumbnail};
 use crate::memory::Budget;
 use crate::preprocess::EncodedImage;
+use crate::thumbnail::{self, thumbnail};
 use crate::{Error, Model, panics};
 
 /// Posters per thread that are taken from the state file at a time.

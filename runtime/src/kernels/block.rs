@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::conv::{KERNEL, output_size};
 use super::im2col::StemInput;
 use super::layer::{DepthwiseLayer, PointwiseLayer, Target};
+use super::pooling::{GridPool, Pooled};
 use super::scratch::{scratch_slice, scratch_slice_aligned};
 
 /// Bytes of a strip of the expanded feature map. It fits in the L2 cache of small processors beside weights and
@@ -53,8 +54,6 @@ pub struct BlockScratch<P: PointwiseLayer> {
     /// The depthwise outputs of a strip, `[rows, output width, channels]`.
     depthwise_out: Vec<P::Value>,
     row_offsets: Vec<usize>,
-    /// Sums of the expanded feature map over all pixels, `[channels]`.
-    channel_sums: Vec<P::Sum>,
     /// Scratch memory of the pointwise convolutions.
     pub pointwise: P::Scratch,
 }
@@ -66,7 +65,6 @@ impl<P: PointwiseLayer> Default for BlockScratch<P> {
             expanded: Vec::new(),
             depthwise_out: Vec::new(),
             row_offsets: Vec::new(),
-            channel_sums: Vec::new(),
             pointwise: P::Scratch::default(),
         }
     }
@@ -86,16 +84,15 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> Block<P, D> {
     /// Runs the block, strip by strip, for an expanded feature map of `height` by `width` pixels.
     ///
     /// The output, NHWC `[output height, output width, outputs]`, is written to the beginning of `y`, which grows if
-    /// needed. A tapped block appends the global average of its expanded feature map, `[expanded channels]`, to
-    /// `pooled`.
+    /// needed. A tapped block returns the averages of its expanded feature map over `grid`, rows and columns.
     pub fn run(
         &self,
         input: &Input<P::Value>,
         [height, width]: [usize; 2],
         y: &mut Vec<P::Value>,
         scratch: &mut BlockScratch<P>,
-        pooled: &mut Vec<f32>,
-    ) {
+        grid: [usize; 2],
+    ) -> Option<Pooled> {
         let [output_height, output_width] = self.output_size([height, width]);
         let [top, left, ..] = self.pads;
         let stride = self.depthwise.stride();
@@ -108,12 +105,11 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> Block<P, D> {
         let strip_rows = strip_rows.min(output_height);
         let outputs = self.project.outputs();
 
-        let BlockScratch { patches, expanded, depthwise_out, row_offsets, channel_sums, pointwise } = scratch;
+        let BlockScratch { patches, expanded, depthwise_out, row_offsets, pointwise } = scratch;
         let expanded = scratch_slice_aligned(expanded, input_rows(strip_rows) * row_len);
         let depthwise_out = scratch_slice_aligned(depthwise_out, strip_rows * output_width * channels);
         let y = scratch_slice(y, output_height * output_width * outputs);
-        channel_sums.clear();
-        channel_sums.resize(channels, P::Sum::default());
+        let mut pool = self.is_tapped.then(|| GridPool::new(&self.expand, [height, width], grid, channels));
         let zero = P::Value::default();
 
         // Row 0 is the first row of the zero padding above the feature map. The rows `present` lie in `expanded`, from
@@ -139,12 +135,11 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> Block<P, D> {
                     line.fill(zero);
                 }
             }
-            let x = input.rows(new_rows, width, self.expand.inputs(), patches);
+            let x = input.rows(new_rows.clone(), width, self.expand.inputs(), patches);
             self.expand.run(x, Target { y: expanded, row_offsets, residual: None }, pointwise);
-            if self.is_tapped {
-                for row in row_offsets.chunks_exact(width) {
-                    let pixels = &expanded[row[0]..row[0] + width * channels];
-                    self.expand.add_channel_sums(pixels, channel_sums);
+            if let Some(pool) = &mut pool {
+                for (row, offsets) in new_rows.zip(row_offsets.chunks_exact(width)) {
+                    pool.add_row(row, &expanded[offsets[0]..][..width * channels]);
                 }
             }
             present = wanted;
@@ -165,10 +160,7 @@ impl<P: PointwiseLayer, D: DepthwiseLayer<Value = P::Value>> Block<P, D> {
             };
             self.project.run(depthwise_out, Target { y: &mut y[strip], row_offsets, residual }, pointwise);
         }
-        if self.is_tapped {
-            let sums = &channel_sums[..self.expanded_channels];
-            pooled.extend(sums.iter().map(|sum| self.expand.mean(*sum, height * width)));
-        }
+        pool.map(|pool| pool.finish(self.expanded_channels))
     }
 }
 
@@ -276,8 +268,8 @@ mod tests {
                     is_tapped: true,
                 };
                 let x = random(size[0] * size[1] * inputs);
-                let (mut y, mut pooled) = (Vec::new(), Vec::new());
-                block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, &mut pooled);
+                let mut y = Vec::new();
+                let pooled = block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, [1, 1]);
 
                 let expanded_map = reference(&x, *size, &expand, 1, 1);
                 let depthwise_out = reference(&expanded_map, *size, &depthwise, *expanded, 3);
@@ -290,7 +282,10 @@ mod tests {
                 let pixels = size[0] * size[1];
                 let mean = |channel| expanded_map[channel..].iter().step_by(*expanded).sum::<f32>() / pixels as f32;
                 let expected_pooled: Vec<f32> = (0..*expanded).map(mean).collect();
-                assert_close(&pooled, &expected_pooled, &what);
+                assert_close(&pooled.unwrap().cells, &expected_pooled, &what);
+                let in_cells = block.run(&Input::FeatureMap(&x), *size, &mut y, &mut scratch, [4, 3]).unwrap();
+                let sum = |channel: usize| in_cells.cells[channel..].iter().step_by(*expanded).sum();
+                assert_close(&(0..*expanded).map(sum).collect::<Vec<f32>>(), &expected_pooled, &what);
             }
         }
     }

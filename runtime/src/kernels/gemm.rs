@@ -63,8 +63,8 @@ impl PointwiseLayer for Pointwise {
         add_channel_sums(self.arch, pixels, sums);
     }
 
-    fn mean(&self, sum: f32, pixels: usize) -> f32 {
-        sum / pixels as f32
+    fn total(&self, sum: f32, _: usize) -> f32 {
+        sum
     }
 }
 

@@ -6,7 +6,8 @@
 use prost::bytes::Bytes;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::simd::{dispatch, load, store};
+use super::float16::f16_bytes_to_f32;
+use super::simd::{dispatch, load, multiply_add, store};
 use super::weights::Weight;
 
 /// `sigmoid(classifier(relu(hidden((x + shift) * scale))))` for a vector `x` of pooled features.
@@ -44,9 +45,18 @@ pub enum Matrix {
     I8(Bytes, Vec<f32>),
 }
 
+/// What the head makes of one image.
+#[derive(Debug)]
+pub struct Activations {
+    /// Outputs of the hidden layer, behind its ReLU.
+    pub hidden: Vec<f32>,
+    /// The probability of each class.
+    pub probabilities: Vec<f32>,
+}
+
 impl Head {
-    /// The probability of each class for pooled features `[features]`.
-    pub fn probabilities(&self, mut features: Vec<f32>) -> Vec<f32> {
+    /// Runs the head on pooled features `[features]`.
+    pub fn run(&self, mut features: Vec<f32>) -> Activations {
         for (feature, (shift, scale)) in features.iter_mut().zip(self.shift.iter().zip(&self.scale)) {
             *feature = (*feature + shift) * scale;
         }
@@ -54,7 +64,39 @@ impl Head {
         hidden.iter_mut().for_each(|value| *value = value.max(0.0));
         let mut logits = self.classifier.run(self.arch, &hidden);
         logits.iter_mut().for_each(|value| *value = 1.0 / (1.0 + libm::expf(-*value)));
-        logits
+        Activations { hidden, probabilities: logits }
+    }
+
+    /// The gradient of a class's logit with respect to the pooled features, `[features]`, where the hidden layer puts out
+    /// `hidden`. A linear layer, a ReLU and a linear layer have it in closed form: it is that of the linear function that
+    /// the head is while no hidden output changes between zero and more.
+    pub fn gradient(&self, hidden: &[f32], class: usize) -> Vec<f32> {
+        let classes = self.classifier.bias.len();
+        let slopes: Vec<f32> = (hidden.iter().enumerate())
+            .map(
+                |(unit, output)| {
+                    if *output > 0.0 { self.classifier.weight.value(unit * classes + class, class) } else { 0.0 }
+                },
+            )
+            .collect();
+        // The scale of an output of the hidden layer belongs to its slope.
+        let slopes = match &self.hidden.weight {
+            Matrix::I8(_, scale) => slopes.iter().zip(scale).map(|(slope, scale)| slope * scale).collect(),
+            Matrix::F32(_) | Matrix::F16(_) => slopes,
+        };
+        let dots = dispatch(self.arch, RowDots { weight: &self.hidden.weight, x: &slopes });
+        dots.iter().zip(&self.scale).map(|(dot, scale)| dot * scale).collect()
+    }
+}
+
+impl Matrix {
+    /// The element at an index, which belongs to `output`.
+    fn value(&self, index: usize, output: usize) -> f32 {
+        match self {
+            Self::F32(weights) => weights[index],
+            Self::F16(bytes) => f16_bytes_to_f32([bytes[2 * index], bytes[2 * index + 1]]),
+            Self::I8(bytes, scale) => f32::from(bytes[index] as i8) * scale[output],
+        }
     }
 }
 
@@ -105,11 +147,96 @@ impl VectorMatrix<'_> {
     }
 }
 
+/// The products of a matrix's rows and a vector; of an int8 matrix without its scales.
+struct RowDots<'a> {
+    weight: &'a Matrix,
+    x: &'a [f32],
+}
+
+impl WithSimd for RowDots<'_> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+        match self.weight {
+            Matrix::F32(weight) => self.dots(simd, weight),
+            Matrix::F16(weight) => self.dots(simd, weight.as_chunks::<2>().0),
+            Matrix::I8(weight, _) => self.dots::<S, i8>(simd, bytemuck::cast_slice(weight)),
+        }
+    }
+}
+
+impl RowDots<'_> {
+    #[inline(always)]
+    fn dots<S: Simd, W: Weight>(self, simd: S, weights: &[W]) -> Vec<f32> {
+        let dot = |row: &[W]| {
+            let mut sum = simd.splat_f32s(0.0);
+            for (x, weights) in self.x.chunks(S::F32_LANES).zip(row.chunks(S::F32_LANES)) {
+                sum = multiply_add(simd, load(simd, x), W::load(simd, weights), sum);
+            }
+            simd.reduce_sum_f32s(sum)
+        };
+        weights.chunks_exact(self.x.len()).map(dot).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{assert_close, every_arch, random, random_f16_bytes, random_f32_bytes};
+    use super::super::testing::{assert_close, every_arch, random, random_f16_bytes, random_f32_bytes, random_weights};
     use super::super::weights::Weights;
     use super::*;
+
+    #[test]
+    fn the_gradient_is_the_slope_of_the_logit() {
+        let (features, hidden, classes) = (19, 33, 5);
+        for arch in every_arch() {
+            let dense = |inputs: usize, outputs: usize, kind: &str| {
+                let len = inputs * outputs;
+                let weight = match kind {
+                    "f16" => Matrix::F16(Bytes::copy_from_slice(random_f16_bytes(len).as_flattened())),
+                    "int8" => Matrix::I8(random_weights(len).into(), vec![1.0 / 127.0; outputs]),
+                    _ => Matrix::F32(random(len)),
+                };
+                Dense { weight, bias: random(outputs) }
+            };
+            for kind in ["f32", "f16", "int8"] {
+                let head = Head {
+                    arch,
+                    shift: random(features),
+                    scale: random(features),
+                    hidden: dense(features, hidden, kind),
+                    classifier: dense(hidden, classes, kind),
+                };
+                let x = random(features);
+                let logit = |x: &[f32], class: usize| {
+                    let probability = head.run(x.to_vec()).probabilities[class];
+                    (probability / (1.0 - probability)).ln()
+                };
+                let at = head.run(x.clone());
+                let class = 2;
+                let gradient = head.gradient(&at.hidden, class);
+                let slope = |feature: usize| {
+                    let step = 2e-3;
+                    let mut moved = [x.clone(), x.clone()];
+                    moved[0][feature] -= step;
+                    moved[1][feature] += step;
+                    // Where a ReLU switches in between there is no slope to compare with.
+                    let is_linear = moved.iter().all(|x| {
+                        let hidden = head.run(x.clone()).hidden;
+                        hidden.iter().zip(&at.hidden).all(|(a, b)| (*a > 0.0) == (*b > 0.0))
+                    });
+                    is_linear.then(|| (logit(&moved[1], class) - logit(&moved[0], class)) / (2.0 * step))
+                };
+                let slopes: Vec<Option<f32>> = (0..features).map(slope).collect();
+                assert!(slopes.iter().flatten().count() > features / 2, "most steps are within one linear piece");
+                for (feature, slope) in slopes.into_iter().enumerate() {
+                    let Some(slope) = slope else { continue };
+                    let found = gradient[feature];
+                    assert!((found - slope).abs() < 0.02 * slope.abs().max(1.0), "{arch:?} {feature}: {found} {slope}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn dense_layers_match_the_definition_for_every_vector_width_and_weight_type() {

@@ -36,8 +36,8 @@ pub trait PointwiseLayer: Debug {
     /// Adds output pixels, `[pixels, channels]`, to `sums`, `[channels]`.
     fn add_channel_sums(&self, pixels: &[Self::Value], sums: &mut [Self::Sum]);
 
-    /// The mean of a channel whose outputs at `pixels` pixels have this sum.
-    fn mean(&self, sum: Self::Sum, pixels: usize) -> f32;
+    /// The sum as a number, of the outputs of a channel at `pixels` pixels.
+    fn total(&self, sum: Self::Sum, pixels: usize) -> f32;
 }
 
 /// A depthwise 3 x 3 convolution with bias and clamp over NHWC rows.

@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::evaluation::{Averages, Bootstrap, Intervals};
 
 impl Bootstrap {
-    /// `averages` is given how often each of the `posters` counts.
-    pub(super) fn intervals(self, posters: usize, averages: impl Fn(&[usize]) -> Averages + Sync) -> Intervals {
+    /// What `of` makes of each resample, given how often each of the `posters` counts.
+    pub(super) fn resample<T: Send>(self, posters: usize, of: impl Fn(&[usize]) -> T + Sync) -> Vec<T> {
         assert!(self.resamples > 0, "a bootstrap needs at least one resample");
-        let mut resampled: Vec<Averages> = (0..self.resamples)
+        (0..self.resamples)
             .into_par_iter()
             .map(|resample| {
                 // A stream of its own for each resample, so that the threads may take them in any order.
@@ -19,15 +19,18 @@ impl Bootstrap {
                 for _ in 0..posters {
                     weights[rng.random_range(0..posters)] += 1;
                 }
-                averages(&weights)
+                of(&weights)
             })
-            .collect();
+            .collect()
+    }
+
+    /// `averages` is given how often each of the `posters` counts.
+    pub(super) fn intervals(self, posters: usize, averages: impl Fn(&[usize]) -> Averages + Sync) -> Intervals {
+        let mut resampled: Vec<Averages> = self.resample(posters, averages);
         let (mut low, mut high) = (Averages::default(), Averages::default());
         for figure in figures() {
-            let mut values: Vec<f64> = resampled.iter_mut().map(|it| *figure(it)).collect();
-            values.sort_by(f64::total_cmp);
-            *figure(&mut low) = percentile(&values, 0.025);
-            *figure(&mut high) = percentile(&values, 0.975);
+            let values = resampled.iter_mut().map(|it| *figure(it)).collect();
+            [*figure(&mut low), *figure(&mut high)] = interval(values);
         }
         Intervals { bootstrap: self, low, high }
     }
@@ -59,6 +62,12 @@ pub(super) fn figures() -> [Figure; 20] {
         |it| &mut it.one_error,
         |it| &mut it.coverage,
     ]
+}
+
+/// The 2.5th and the 97.5th percentile of values, of which there is at least one.
+pub(super) fn interval(mut values: Vec<f64>) -> [f64; 2] {
+    values.sort_by(f64::total_cmp);
+    [percentile(&values, 0.025), percentile(&values, 0.975)]
 }
 
 /// Of ascending values, with linear interpolation between neighbours (numpy's default).

@@ -1,7 +1,7 @@
 //! Calibration metrics: expected calibration error, and reliability bands per genre.
 
-/// Bins of [`expected_calibration_error`].
-const BINS: usize = 15;
+/// Bins of [`expected_calibration_error`] and of reliability diagrams.
+pub(super) const BINS: usize = 15;
 
 /// Groups of [`is_reliable`].
 const GROUPS: usize = 5;
@@ -10,6 +10,11 @@ const GROUPS: usize = 5;
 /// probabilities are right.
 const DEVIATIONS: f64 = 2.57;
 
+/// The bin of a probability: [`BINS`] of equal width.
+pub(super) fn bin(probability: f32) -> usize {
+    ((f64::from(probability) * BINS as f64) as usize).min(BINS - 1)
+}
+
 /// The mean distance between probability and frequency: over bins of equal width, weighted with what they hold (Guo et
 /// al., "On calibration of modern neural networks", 2017). Each pair is a probability and whether it came true; 0 if
 /// there is none.
@@ -17,8 +22,7 @@ pub(super) fn expected_calibration_error(pairs: impl Iterator<Item = (f32, bool)
     let mut gaps = [0.0; BINS];
     let mut count = 0;
     for (probability, positive) in pairs {
-        let bin = ((f64::from(probability) * BINS as f64) as usize).min(BINS - 1);
-        gaps[bin] += f64::from(probability) - f64::from(u8::from(positive));
+        gaps[bin(probability)] += f64::from(probability) - f64::from(u8::from(positive));
         count += 1;
     }
     if count == 0 { 0.0 } else { gaps.iter().map(|gap| gap.abs()).sum::<f64>() / f64::from(count) }

@@ -1,8 +1,9 @@
 //! From probabilities and labels to an [`Evaluation`].
 
+use super::bootstrap::interval;
 use super::calibration;
 use super::confusion::ratio;
-use super::evaluation::{Bootstrap, Evaluation, GenreFigures, MIN_SUPPORT};
+use super::evaluation::{Bootstrap, Evaluation, GenreFigures, GenreIntervals, MIN_SUPPORT};
 use super::precomputed::Precomputed;
 use super::predictions::Predictions;
 use super::ranking::{self, Ranking};
@@ -52,6 +53,32 @@ pub fn evaluate(predictions: &Predictions, thresholds: &[f32], bootstrap: Option
         intervals: bootstrap.map(|it| it.intervals(predictions.posters(), |weights| precomputed.averages(weights))),
         confused_with: precomputed.confused_with(),
     }
+}
+
+/// 95 % bootstrap intervals of F1 and average precision of each genre, `[G]`, from the same resamples as the intervals
+/// of [`evaluate`].
+///
+/// # Panics
+/// As [`evaluate`] does.
+pub fn genre_intervals(predictions: &Predictions, thresholds: &[f32], bootstrap: Bootstrap) -> Vec<GenreIntervals> {
+    predictions.check();
+    assert_eq!(thresholds.len(), predictions.genres.len(), "there must be one threshold per genre");
+    let precomputed = Precomputed::new(predictions, thresholds);
+    let resampled = bootstrap.resample(predictions.posters(), |weights| {
+        let f1 = precomputed.confusions(weights).into_iter().map(|it| it.precision_recall().f1);
+        let precision = precomputed.rankings.iter().map(|it| ranking::average_precision(it.cuts(weights)));
+        f1.zip(precision).collect::<Vec<_>>()
+    });
+    (0..predictions.genres.len())
+        .map(|g| {
+            // A resample may hold no positive of a rare genre: it has no average precision then.
+            let precisions: Vec<f64> = resampled.iter().filter_map(|it| it[g].1).collect();
+            GenreIntervals {
+                f1: interval(resampled.iter().map(|it| it[g].0).collect()),
+                average_precision: (!precisions.is_empty()).then(|| interval(precisions)),
+            }
+        })
+        .collect()
 }
 
 /// Largest recall over the known (poster, genre) pairs that one threshold for all genres reaches while their
@@ -265,5 +292,21 @@ mod tests {
             }
         }
         assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn the_intervals_of_a_genre_enclose_its_figures() {
+        let drawn = Drawn::new(400, &PREVALENCES, 9);
+        let thresholds = [0.3; PREVALENCES.len()];
+        let evaluation = evaluate(&drawn.predictions(), &thresholds, None);
+        let intervals = genre_intervals(&drawn.predictions(), &thresholds, Bootstrap { resamples: 200, seed: 1 });
+        for (figures, interval) in evaluation.genres.iter().zip(intervals) {
+            let encloses = |[low, high]: [f64; 2], value: f64| low <= value && value <= high;
+            assert!(encloses(interval.f1, figures.f1), "{figures:?} {interval:?}");
+            assert_eq!(interval.average_precision.is_some(), figures.average_precision.is_some(), "{figures:?}");
+            if let (Some(interval), Some(value)) = (interval.average_precision, figures.average_precision) {
+                assert!(encloses(interval, value), "{figures:?} {interval:?}");
+            }
+        }
     }
 }

@@ -148,3 +148,12 @@ pub struct Intervals {
     /// 97.5th percentile of each average.
     pub high: Averages,
 }
+
+/// 95 % bootstrap intervals of one genre's figures, each the 2.5th and the 97.5th percentile.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenreIntervals {
+    /// Of F1.
+    pub f1: [f64; 2],
+    /// Of average precision; `None` for a genre without positives.
+    pub average_precision: Option<[f64; 2]>,
+}

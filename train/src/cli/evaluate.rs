@@ -8,6 +8,7 @@ use runtime::metrics::Bootstrap;
 use runtime::operating_point;
 use train::data::source::short_names;
 use train::predict;
+use train::scored::ScoredPosters;
 
 use super::{DataArgs, LabelArgs, RunArgs};
 
@@ -35,7 +36,7 @@ pub struct Args {
     loading: DataArgs,
 }
 
-/// Prints the metrics, and saves them in the run directory for the model card.
+/// Prints the metrics, and saves them in the run directory for the model card and for reports.
 ///
 /// # Errors
 /// If the run or the data cannot be used.
@@ -49,9 +50,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let sources = args.labels.sources(&args.data);
     let set = args.loading.load(&sources, args.labels.list_limit(), Some(&state.genres), &input)?;
     let probabilities = predict::probabilities(&predict::logits(&model, &set, &input, args.loading.workers));
-    let evaluation = set.dataset().evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
+    let dataset = set.dataset();
+    let evaluation = dataset.evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     if args.operating_point.is_none() {
-        run.save_figures(&short_names(&args.data, "+"), &evaluation)?;
+        let scored = ScoredPosters::new(&dataset, &probabilities);
+        run.save_figures(&short_names(&args.data, "+"), &evaluation, &scored)?;
     }
     args.report.print(&evaluation, || evaluation.table(), || evaluation.confusion_table())?;
     Ok(if set.unreadable.is_empty() { Outcome::Complete } else { Outcome::SomeFailed })

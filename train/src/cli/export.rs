@@ -8,13 +8,9 @@ use burn::tensor::Device;
 use cli_support::Outcome;
 use runtime::atomic_file::{self, is_standard_output};
 use runtime::dataset::Source;
-use runtime::model::card::{Card, Output};
 
-use train::config::TrainConfig;
 use train::export::{self, RangeMethod};
 use train::files::write_atomically;
-use train::history::RunState;
-use train::run_dir::RunDir;
 
 use super::{DataArgs, RunArgs};
 
@@ -75,7 +71,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let run = args.run.find()?;
     let config = run.config()?;
     let (model, state) = run.calibrated_model(&Device::flex())?;
-    let card = card(args, &run, &config, &state)?;
+    let description = args.description.clone().unwrap_or_else(|| {
+        format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
+    });
+    let card = run.card(&args.name, description)?;
     let f16_min_size = run.calibration()?.f16_min_size;
     let bytes = if args.int8 {
         let train = args.data.load(&config.train, config.list_limit, Some(&state.genres), &config.input)?;
@@ -128,20 +127,4 @@ pub fn run(args: &Args) -> Result<Outcome> {
         cli_support::say(summary);
     }
     Ok(Outcome::Complete)
-}
-
-fn card(args: &Args, run: &RunDir, config: &TrainConfig, state: &RunState) -> Result<Card> {
-    let description = args.description.clone().unwrap_or_else(|| {
-        format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
-    });
-    Ok(Card {
-        name: args.name.clone(),
-        description,
-        genres: state.genres.clone(),
-        input: config.input.clone(),
-        operating_points: run.operating_points()?,
-        output: Output::Probabilities,
-        training: run.training()?,
-        figures: run.figures()?,
-    })
 }

@@ -15,11 +15,12 @@ use train::loss::{Cost, Loss};
 use train::lr_schedule::{Decay, LrSchedule};
 use train::model::Architecture;
 use train::model::mobilenet::BACKBONE_BLOCKS;
-use train::progress::format_duration;
+use train::progress::{bars, format_duration};
 use train::run_dir::RunDir;
 use train::trainer::{Ending, Trainer};
 use train::tune::tune;
 
+use super::live::LiveView;
 use super::{DataArgs, LabelArgs, RunArgs, print_tuned};
 
 /// Train a network; choose its best epoch, calibration and thresholds on validation posters
@@ -41,6 +42,10 @@ pub struct Args {
     /// Compute backend; libtorch and cuda exist only if the program was built with the feature of that name
     #[arg(long, value_enum, default_value_t = Backend::Flex)]
     device: Backend,
+
+    /// Draw no live curves in the terminal
+    #[arg(long)]
+    plain: bool,
 }
 
 /// A compute backend of burn.
@@ -411,8 +416,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
         cache: &args.data.cache,
         workers: args.data.workers,
     };
-    let report = |state: &RunState, left| print_epoch(state, config.schedule.epochs, &format_duration(left));
-    if trainer.fit(&args.device.device(), &interrupted, report)? == Ending::Interrupted {
+    let live = if args.plain { None } else { LiveView::new() };
+    let report = |state: &RunState, left| {
+        bars().suspend(|| print_epoch(state, config.schedule.epochs, &format_duration(left)));
+        live.iter().for_each(|live| live.update(state));
+    };
+    let ending = trainer.fit(&args.device.device(), &interrupted, report);
+    drop(live);
+    if ending? == Ending::Interrupted {
         notice(format_args!(
             "interrupted; {} epochs are kept, go on with: train fit --resume --run {}",
             run.state()?.map_or(0, |state| state.epochs_done()),

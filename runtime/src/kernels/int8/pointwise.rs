@@ -169,9 +169,9 @@ impl PointwiseLayer for Pointwise {
         self.isa.dispatch(AddChannelSums { pixels, sums });
     }
 
-    fn mean(&self, sum: u32, pixels: usize) -> f32 {
+    fn total(&self, sum: u32, pixels: usize) -> f32 {
         let zero = u64::from(self.output.zero_point) * pixels as u64;
-        (i64::from(sum) - zero as i64) as f32 * self.output.scale / pixels as f32
+        (i64::from(sum) - zero as i64) as f32 * self.output.scale
     }
 }
 
