@@ -3,5 +3,5 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "reimport")]
-    burn_onnx::ModelGen::new().input("../models/poster-genres.onnx").out_dir("model/").run_from_script();
+    burn_onnx::ModelGen::new().input("../models/poster-genres-f32.onnx").out_dir("model/").run_from_script();
 }
