@@ -110,7 +110,7 @@ fn exit_status_and_error_lines() {
             arguments: "classify FIX/posters/western.png --max-memory 1M",
             status: 1,
             errors: &[
-                "FIX/posters/western.png: takes 4 MB of memory to decode, more than the limit of 1 MB; scale it down first, \
+                "FIX/posters/western.png: takes 3 MB of memory to decode, more than the limit of 1 MB; scale it down first, \
                        or raise --max-memory",
             ],
         },

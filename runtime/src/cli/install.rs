@@ -25,10 +25,11 @@ pub fn run(args: &Args, mut program: clap::Command) -> Result<Outcome> {
     for folder in [&completions, &man] {
         fs::create_dir_all(folder).with_context(failed)?;
     }
+    // Each page says what the page of `help` would.
+    let pages = program.clone().disable_help_subcommand(true);
     for shell in Shell::value_variants() {
         generate_to(*shell, &mut program, "runtime", &completions).with_context(failed)?;
     }
-    // Each page says what the page of `help` would.
-    clap_mangen::generate_to(program.disable_help_subcommand(true), &man).with_context(failed)?;
+    clap_mangen::generate_to(pages, &man).with_context(failed)?;
     Ok(Outcome::Complete)
 }

@@ -140,7 +140,7 @@ impl<'a> Options<'a> {
     }
 
     /// Takes an option whose value is a number, hexadecimal if it begins with 0x; one of `allowed`, if there are any.
-    #[cfg_attr(not(all(feature = "hardware", target_os = "linux")), expect(dead_code, reason = "wiring has numbers"))]
+    #[cfg(all(feature = "hardware", target_os = "linux"))]
     pub fn number(&mut self, name: &str, allowed: &[u32]) -> Result<Option<u32>, String> {
         let Some(text) = self.value(name) else { return Ok(None) };
         let hexadecimal = text.strip_prefix("0x").map(|digits| u32::from_str_radix(digits, 16));

@@ -89,16 +89,22 @@ impl<'a> EncodedImage<'a> {
     pub fn memory(&self, size: (u32, u32)) -> u64 {
         let size = oriented(size, self.orientation);
         let pixels = |bytes: u64| bytes * u64::from(self.dimensions.0) * u64::from(self.dimensions.1);
+        let reduction = match self.content {
+            Content::Png(_) => reduction(self.dimensions, size),
+            Content::Jpeg(_) | Content::WebP(_) => 1,
+        };
         let decoding = match &self.content {
             Content::Jpeg(jpeg) => jpeg.memory(size),
-            Content::Png(png) => png.memory(reduction(self.dimensions, size)),
+            Content::Png(png) => png.memory(reduction),
             // Frame, canvas and result with transparency, four bytes each.
             Content::WebP(webp) => webp.file_len() + pixels(12),
         };
-        // The result, once more if it is turned, and between the two axes of resizing.
+        // Between the two axes an image has one of its own sides and one of the result's; the result, twice if it is
+        // turned.
         let (width, height) = (u64::from(size.0), u64::from(size.1));
-        let resizing = 8 * width * height + 3 * u64::from(self.dimensions.0.max(self.dimensions.1)) * width.max(height);
-        OVERHEAD + decoding + resizing.min(pixels(3) + 8 * width * height)
+        let side = |length: u32| u64::from(length.div_ceil(reduction));
+        let resizing = 3 * (side(self.dimensions.0) * height).max(side(self.dimensions.1) * width) + 8 * width * height;
+        OVERHEAD + decoding + resizing
     }
 
     /// Decodes the image. [`DecodedImage::resize`] will bring it to `size` or less: the width and height in pixels of
