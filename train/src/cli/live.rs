@@ -107,25 +107,32 @@ fn draw(history: &[EpochMetrics], [width, height]: [u16; 2], has_colours: bool) 
     text(&buffer, has_colours)
 }
 
-/// Draws curves over the epochs into a part of the buffer; the legend names them with their last values.
+/// Draws curves over the epochs into a part of the buffer, below a line with their names and last values.
 fn chart(history: &[EpochMetrics], curves: &[Curve], area: Rect, buffer: &mut Buffer) {
     let points: Vec<Vec<(f64, f64)>> =
         curves.iter().map(|(_, _, of)| history.iter().map(|epoch| (epoch.epoch as f64, of(epoch))).collect()).collect();
-    let datasets = curves.iter().zip(&points).map(|((name, colour, _), points)| {
-        Dataset::default()
-            .name(format!("{name} {:.4}", points.last().map_or(0.0, |(_, value)| *value)))
-            .marker(if points.len() > 1 { Marker::Braille } else { Marker::Dot })
-            .graph_type(GraphType::Line)
-            .style(Style::new().fg(*colour))
-            .data(points)
-    });
+    let mut x = area.x + 1;
+    let mut datasets = Vec::new();
+    for ((name, colour, _), points) in curves.iter().zip(&points) {
+        let style = Style::new().fg(*colour);
+        let label = format!("{name} {:.4}  ", points.last().map_or(0.0, |(_, value)| *value));
+        (x, _) = buffer.set_stringn(x, area.y, label, usize::from(area.right().saturating_sub(x)), style);
+        datasets.push(
+            Dataset::default()
+                .marker(if points.len() > 1 { Marker::Braille } else { Marker::Dot })
+                .graph_type(GraphType::Line)
+                .style(style)
+                .data(points),
+        );
+    }
     let values = points.iter().flatten().map(|(_, value)| *value);
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), it| (low.min(it), high.max(it)));
     let (low, high) = if low < high { (low, high) } else { (low - 0.05, high + 0.05) };
     let last = history.len().max(2) as f64;
     let x = Axis::default().bounds([1.0, last]).labels(["1".to_string(), format!("epoch {last}")]);
     let y = Axis::default().bounds([low, high]).labels([format!("{low:.3}"), format!("{high:.3}")]);
-    Chart::new(datasets.collect()).x_axis(x).y_axis(y).render(area, buffer);
+    let below = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    Chart::new(datasets).x_axis(x).y_axis(y).render(below, buffer);
 }
 
 /// The lines of a buffer, with the sequences of a terminal for colours.

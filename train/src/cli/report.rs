@@ -61,7 +61,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
         named => named.iter().map(|run| Some(run.as_path())).collect(),
     };
     let count = named.len() + args.model.len();
-    ensure!(count <= MAX_SUBJECTS, "{count} runs and models are too many colours to tell apart; name {MAX_SUBJECTS}");
+    ensure!(
+        count <= MAX_SUBJECTS,
+        "{count} runs and models are more than can be told apart; name at most {MAX_SUBJECTS}"
+    );
     let mut has_failed = false;
     let mut subjects = Vec::new();
     // For the activation maps of the examples.
