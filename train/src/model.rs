@@ -187,10 +187,11 @@ impl Model {
     }
 
     /// Rounds the weights of convolutions and of the hidden layer to multiples of a scale per output channel, as an int8
-    /// file holds them; their gradients pass straight through to the weights of `self`. The classifier keeps its weights.
+    /// file holds them; their gradients pass straight through to the weights of `self`, but for the first `frozen` blocks of
+    /// the backbone, which get none. The classifier keeps its weights.
     #[must_use]
-    pub fn fake_quantized(&self) -> Self {
-        self.clone().map(&mut FakeQuantizer::default())
+    pub fn fake_quantized(&self, frozen: usize) -> Self {
+        self.clone().map(&mut FakeQuantizer::new(frozen))
     }
 
     /// Learning rates by parameter group: `head` for the head, `head * backbone_scale` for the backbone.

@@ -154,7 +154,7 @@ impl RunDir {
         let config = self.config()?;
         let model = Model::new(config.architecture, state.genres.len(), device);
         let model = model.try_load_file(&path).map_err(|error| unreadable(&path, &error))?;
-        Ok((if config.quantization_aware { model.fake_quantized() } else { model }, state))
+        Ok((if config.quantization_aware { model.fake_quantized(config.freeze) } else { model }, state))
     }
 
     /// The network that is evaluated and exported: the best epoch's, calibrated and with its weights rounded.

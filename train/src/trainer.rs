@@ -284,7 +284,7 @@ impl Trainer<'_> {
     /// One optimiser step; returns the loss of the batch.
     fn step(&self, state: &mut TrainState, batch: Batch, context: &EpochContext, learning_rate: f64) -> f64 {
         let config = self.config;
-        let model = if config.quantization_aware { &state.model.fake_quantized() } else { &state.model };
+        let model = if config.quantization_aware { &state.model.fake_quantized(config.freeze) } else { &state.model };
         let device = model.device().autodiff();
         let rows = |values| rows(values, batch.len, &device);
         let labels = Labels {
@@ -316,7 +316,7 @@ impl Trainer<'_> {
     /// which calibration mends, but only for ranking posters wrongly.
     fn validate(&self, ema: &Model, context: &EpochContext) -> EpochMetrics {
         let config = self.config;
-        let ema = if config.quantization_aware { &ema.fake_quantized() } else { ema };
+        let ema = if config.quantization_aware { &ema.fake_quantized(config.freeze) } else { ema };
         let logits = match &context.validation_features {
             None => predict::logits(ema, self.validation, &config.input, self.workers),
             Some(features) => {
