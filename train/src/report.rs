@@ -453,7 +453,7 @@ mod tests {
                 assert!(page.contains(text), "case {number}: it does not say \"{text}\"");
             }
             assert_eq!(page.matches("<figure>").count(), figures, "case {number}");
-            for bad in ["NaN", "inf\"", "<Adventure>"] {
+            for bad in [">NaN", "\"NaN", "NaN,", "inf\"", "<Adventure>"] {
                 assert!(!page.contains(bad), "case {number}: {bad}");
             }
             let entries = fs::read_dir(folder.path().join("figures")).unwrap();

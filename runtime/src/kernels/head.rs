@@ -208,10 +208,7 @@ mod tests {
                     classifier: dense(hidden, classes, kind),
                 };
                 let x = random(features);
-                let logit = |x: &[f32], class: usize| {
-                    let probability = head.run(x.to_vec()).probabilities[class];
-                    (probability / (1.0 - probability)).ln()
-                };
+                let logit = |x: &[f32], class: usize| head.classifier.run(arch, &head.run(x.to_vec()).hidden)[class];
                 let at = head.run(x.clone());
                 let class = 2;
                 let gradient = head.gradient(&at.hidden, class);

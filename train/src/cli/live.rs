@@ -144,8 +144,8 @@ fn text(buffer: &Buffer, has_colours: bool) -> String {
             text.push('\n');
         }
         for cell in cells {
-            let style = anstyle::Style::from(Style::new().fg(cell.fg));
             if has_colours && cell.fg != Color::Reset {
+                let style = anstyle::Style::from(Style::new().fg(cell.fg));
                 write!(text, "{style}{}{style:#}", cell.symbol()).expect("a string can be written to");
             } else {
                 text.push_str(cell.symbol());
