@@ -375,7 +375,11 @@ mod tests {
         let poster = |index: usize| ScoredPoster {
             id: format!("tt{index}"),
             path: format!("nowhere/tt{index}.jpg").into(),
-            labels: vec![Some(index % 3 == 0), (index % 5 != 4).then_some(index % 2 == 0), Some(false)],
+            labels: vec![
+                Some(index.is_multiple_of(3)),
+                (index % 5 != 4).then_some(index.is_multiple_of(2)),
+                Some(false),
+            ],
             probabilities: vec![(index % 7) as f32 / 7.0, (index % 11) as f32 / 11.0, 0.01],
         };
         ScoredPosters { genres: GENRES.map(String::from).to_vec(), posters: (0..posters).map(poster).collect() }

@@ -57,10 +57,10 @@ mod tests {
             assert_eq!(predicted[genre][genre], decided);
         }
         for table in [labelled, predicted] {
-            for one in 0..PREVALENCES.len() {
-                for other in 0..PREVALENCES.len() {
-                    assert_eq!(table[one][other], table[other][one]);
-                    assert!(table[one][other] <= table[one][one]);
+            for (one, row) in table.iter().enumerate() {
+                for (other, count) in row.iter().enumerate() {
+                    assert_eq!(*count, table[other][one]);
+                    assert!(*count <= row[one]);
                 }
             }
         }

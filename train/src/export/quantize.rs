@@ -86,6 +86,31 @@ struct Statistics {
     means: Vec<f64>,
 }
 
+/// The range of an activation, and the sum over posters of each channel's mean.
+struct ValueRange {
+    lowest: f32,
+    highest: f32,
+    sums: Vec<f64>,
+}
+
+impl ValueRange {
+    /// Of the values of one poster, `[channels, pixels]`.
+    fn of(values: &[f32], pixels: usize) -> Self {
+        let mean = |channel: &[f32]| channel.iter().map(|value| f64::from(*value)).sum::<f64>() / pixels as f64;
+        Self {
+            lowest: values.iter().copied().fold(f32::INFINITY, f32::min),
+            highest: values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            sums: values.chunks_exact(pixels).map(mean).collect(),
+        }
+    }
+
+    fn extend(&mut self, other: &Self) {
+        self.lowest = self.lowest.min(other.lowest);
+        self.highest = self.highest.max(other.highest);
+        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, other)| *sum += other);
+    }
+}
+
 /// Scale and zero point of an activation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Codes {
@@ -170,33 +195,22 @@ fn measure(bytes: &[u8], activations: &[String], posters: &[Vec<f32>], input: &I
         }
         Ok(())
     };
-    let empty = || vec![(f32::INFINITY, f32::NEG_INFINITY, Vec::new()); activations.len()];
-    let ranges = posters.par_iter().try_fold(empty, |mut ranges, poster| {
-        run(poster, &mut |index, values, pixels| {
-            let (lowest, highest, sums) = &mut ranges[index];
-            *lowest = values.iter().copied().fold(*lowest, f32::min);
-            *highest = values.iter().copied().fold(*highest, f32::max);
-            sums.resize(values.len() / pixels, 0.0);
-            for (sum, channel) in sums.iter_mut().zip(values.chunks_exact(pixels)) {
-                *sum += channel.iter().map(|value| f64::from(*value)).sum::<f64>() / pixels as f64;
-            }
-        })?;
+    // In the order of the posters, so that the sums are the same whatever the threads.
+    let of_each_poster = posters.par_iter().map(|poster| {
+        let mut ranges = Vec::with_capacity(activations.len());
+        run(poster, &mut |_, values, pixels| ranges.push(ValueRange::of(values, pixels)))?;
         TractResult::Ok(ranges)
     });
-    let ranges = ranges.try_reduce(empty, |a, b| {
-        let pair =
-            |((low, high, mut sums), (other_low, other_high, other)): ((f32, f32, Vec<f64>), (f32, f32, Vec<f64>))| {
-                sums.resize(other.len().max(sums.len()), 0.0);
-                sums.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
-                (low.min(other_low), high.max(other_high), sums)
-            };
-        Ok(a.into_iter().zip(b).map(pair).collect())
-    })?;
+    let mut of_each_poster = of_each_poster.collect::<TractResult<Vec<_>>>()?.into_iter();
+    let mut ranges = of_each_poster.next().context("activations are measured on at least one poster")?;
+    for of_one in of_each_poster {
+        ranges.iter_mut().zip(of_one).for_each(|(range, other)| range.extend(&other));
+    }
 
     let empty = || vec![vec![0_u64; BINS]; activations.len()];
     let histograms = posters.par_iter().try_fold(empty, |mut histograms, poster| {
         run(poster, &mut |index, values, _| {
-            let (lowest, highest, _) = &ranges[index];
+            let ValueRange { lowest, highest, .. } = &ranges[index];
             let bins_per_unit = BINS as f32 / (highest - lowest).max(MIN_SCALE);
             for value in values {
                 let bin = ((value - lowest) * bins_per_unit) as usize;
@@ -209,11 +223,11 @@ fn measure(bytes: &[u8], activations: &[String], posters: &[Vec<f32>], input: &I
         a.iter_mut().flatten().zip(b.iter().flatten()).for_each(|(a, b)| *a += b);
         Ok(a)
     })?;
-    let statistics = ranges.into_iter().zip(histograms).map(|((lowest, highest, sums), histogram)| Statistics {
-        lowest,
-        highest,
+    let statistics = ranges.into_iter().zip(histograms).map(|(range, histogram)| Statistics {
+        lowest: range.lowest,
+        highest: range.highest,
         histogram,
-        means: sums.into_iter().map(|sum| sum / posters.len() as f64).collect(),
+        means: range.sums.into_iter().map(|sum| sum / posters.len() as f64).collect(),
     });
     Ok(statistics.collect())
 }
