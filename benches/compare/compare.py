@@ -64,7 +64,7 @@ def main():
         *(inference(workers, *pair, posters) for pair in pairs),
         instructions(models),
         decoding(workers, models[0], posters),
-        whole_path(workers, models[0], posters, python, starts),
+        whole_path(workers, *pairs[0], posters, python, starts),
         memory(models[0], posters, python),
         stages(posters, everywhere),
         limits(workers, [f32 for _, f32 in pairs], posters, python),
@@ -96,8 +96,8 @@ def interpreter():
 
 
 def build():
-    packages = ["-p", "runtime", "-p", "benches", "--features", "benches/baselines"]
-    run("cargo", "build", "--release", "--bins", *packages, cwd=ROOT)
+    # The features of the whole workspace, as tests have them: others would compile tract anew.
+    run("cargo", "build", "--release", "--workspace", "--bins", "--features", "benches/baselines", cwd=ROOT)
 
 
 class Workers:
@@ -214,11 +214,12 @@ def decoding(workers, model, posters):
     return "### From the bytes of a JPEG to the network's input\n\n" + table(["", "ms", "times ours"], rows)
 
 
-def whole_path(workers, model, posters, python, starts):
+def whole_path(workers, model, f32, posters, python, starts):
     """Warm, in a process that has classified before, and cold, from the start of a process to its end."""
     poster = posters / "1000x1500-baseline.jpg"
-    names = ["runtime", "Pillow and ONNX Runtime", "OpenCV"]
-    warm = workers.measure("classify", names, model, poster)
+    entries = {name: (name, model) for name in ("runtime", "Pillow and ONNX Runtime")}
+    entries |= {f"{name}, 32 bits": (name, f32) for name in ("Pillow and ONNX Runtime", "OpenCV")}
+    warm = workers.measure_models("classify", entries, poster)
     rows = [[f"{name}, warm", number(ms), number(1000 / ms), ratio(ratios)] for name, (ms, ratios) in warm.items()]
 
     cold = {"runtime": [TARGET / "release/runtime", "classify", poster],

@@ -519,7 +519,7 @@ fn element(name: &str, content: &str) -> String {
 fn missing<'a>(genres: &[&'a str], mut there: Vec<String>) -> Vec<&'a str> {
     let mut new = Vec::new();
     for genre in genres {
-        let parts = parts(genre);
+        let parts: Vec<String> = parts(genre).collect();
         if !parts.iter().all(|part| there.contains(part)) {
             there.extend(parts);
             new.push(genre.trim());
@@ -542,7 +542,7 @@ fn lock(document: &Document) -> Option<&'static str> {
 
 /// The genres of one element, in a form in which they are compared. Jellyfin takes an element apart at `/`; TMDB's
 /// `Sci-Fi & Fantasy` and lists that somebody has typed are several genres, too.
-fn parts(value: &str) -> Vec<String> {
+fn parts(value: &str) -> impl Iterator<Item = String> {
     let normal = |part: &str| {
         // An entity of the file's own stays as it is written, `&sf;`.
         let is_word = |sign: &char| sign.is_alphanumeric() && !part.contains('&');
@@ -551,14 +551,11 @@ fn parts(value: &str) -> Vec<String> {
         // What has signs only is told apart by them.
         known.unwrap_or(if letters.is_empty() { part.trim().to_lowercase() } else { letters })
     };
-    let parts: Vec<String> = value
+    value
         .split(['/', ',', '|'])
         .flat_map(|part| part.split(" & ").flat_map(|part| part.split(" and ")))
         .map(normal)
         .filter(|part| !part.is_empty())
-        .collect();
-    // A genre of nothing but separators is still a genre.
-    if parts.is_empty() && !value.trim().is_empty() { vec![value.trim().into()] } else { parts }
 }
 
 /// Names that IMDb, TMDB, TVDB, Kodi's scrapers and others have for one genre, without signs and in lower case, and
