@@ -56,6 +56,8 @@ struct Parts<'a> {
     /// `[outputs, row_len]`
     weights: &'a [i8],
     row_len: usize,
+    /// `[outputs]`: the sum of the weights.
+    sums: Vec<i32>,
     /// `[outputs]`: the bias less the input's zero point times the weights.
     bias: Vec<i32>,
     /// `[outputs]`: the output's codes a unit of the sum.
@@ -71,19 +73,24 @@ impl<'a> Parts<'a> {
         let (Weights::I8(weights), Some(int8)) = (layer.weight, &layer.int8) else { return None };
         let outputs = int8.bias.len();
         let row_len = weights.len() / outputs;
-        let (mut bias, mut scale) = (Vec::with_capacity(outputs), Vec::with_capacity(outputs));
+        // A sum of magnitudes of a longer row could leave the range of i32.
+        if row_len as i64 * 255 * 127 > MAX_SUM {
+            return None;
+        }
+        let (mut sums, mut bias, mut scale) = (Vec::new(), Vec::with_capacity(outputs), Vec::with_capacity(outputs));
         for ((row, bias_code), weight_scale) in weights.chunks_exact(row_len).zip(&int8.bias).zip(&int8.weight_scale) {
-            let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
-            let magnitude: i64 = row.iter().map(|weight| i64::from(weight.unsigned_abs())).sum();
-            let code = i64::from(*bias_code) - i64::from(input.zero_point) * sum;
+            let sum: i32 = row.iter().map(|weight| i32::from(*weight)).sum();
+            let magnitude: i32 = row.iter().map(|weight| i32::from(weight.unsigned_abs())).sum();
+            let code = i64::from(*bias_code) - i64::from(input.zero_point) * i64::from(sum);
             let factor = input.scale * weight_scale / int8.output.scale;
-            let largest = code.abs() + 255 * magnitude;
+            let largest = code.abs() + 255 * i64::from(magnitude);
             if largest > MAX_SUM || !(factor * largest as f32).abs().le(&MAX_CODE) {
                 return None;
             }
+            sums.push(sum);
             bias.push(code as i32);
             scale.push(factor);
         }
-        Some(Self { weights, row_len, bias, scale, output: int8.output })
+        Some(Self { weights, row_len, sums, bias, scale, output: int8.output })
     }
 }

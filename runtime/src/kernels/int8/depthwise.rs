@@ -52,8 +52,8 @@ impl Depthwise {
                     let group = first * KERNEL + column * GROUP * lanes + vector * lanes + lane;
                     packed.weights[group * DOT + row] = *weight;
                 }
-                let sum: i32 = kernel.iter().map(|weight| i32::from(*weight)).sum();
-                packed.bias[first + vector * lanes + lane] = parts.bias[index] + isa.activation_offset() * sum;
+                packed.bias[first + vector * lanes + lane] =
+                    parts.bias[index] + isa.activation_offset() * parts.sums[index];
                 packed.scale[first + vector * lanes + lane] = parts.scale[index];
             }
         }

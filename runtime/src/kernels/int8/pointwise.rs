@@ -137,11 +137,16 @@ impl Panel {
                 continue;
             }
             let row = &parts.weights[output * parts.row_len..][..parts.row_len];
-            for (input, weight) in row.iter().enumerate() {
-                panel.weights[((input / DOT * vectors + vector) * lanes + lane) * DOT + input % DOT] = *weight;
+            let places = panel.weights[(vector * lanes + lane) * DOT..].chunks_mut(vectors * lanes * DOT);
+            let (fours, rest) = row.as_chunks::<DOT>();
+            let mut places = places.filter_map(|place| place.first_chunk_mut::<DOT>());
+            for (four, place) in fours.iter().zip(&mut places) {
+                *place = *four;
             }
-            let sum: i32 = row.iter().map(|weight| i32::from(*weight)).sum();
-            panel.bias[vector * lanes + lane] = parts.bias[output] + offset * sum;
+            if let Some(place) = places.next() {
+                place[..rest.len()].copy_from_slice(rest);
+            }
+            panel.bias[vector * lanes + lane] = parts.bias[output] + offset * parts.sums[output];
             panel.scale[vector * lanes + lane] = parts.scale[output];
         }
         panel
