@@ -60,7 +60,7 @@ pub fn jpeg(bytes: &[u8]) {
     }
     let (width, height) = large.dimensions();
     let pixels = large.resize(width, height);
-    // What lies outside of 0 to 255 is clamped before resizing or after it.
+    // Values outside of 0 to 255 are clamped before resizing or after it.
     let saturated = pixels.as_raw().iter().filter(|value| matches!(value, 0 | 255)).count();
     if saturated * 200 <= pixels.as_raw().len() {
         let [small, large] = [&small, &large].map(|image| image.resize(SMALL.0, SMALL.1));

@@ -54,7 +54,7 @@ pub use weights::Weights;
 
 /// The layers of a MobileNetV2 backbone, as an ONNX file has them.
 pub struct BackboneLayers<'a> {
-    /// How the image is quantised, if the layers are.
+    /// Quantisation of the image; none for layers in f32.
     pub input: Option<Quantization>,
     /// Padding (top, left, bottom, right) and stride of the stem.
     pub stem: ([usize; 4], usize),
@@ -70,7 +70,7 @@ pub struct BlockLayers<'a> {
     pub layers: [Convolution<'a>; 3],
     /// Whether the input is added to the output.
     pub is_residual: bool,
-    /// How that sum is quantised, if the layers are.
+    /// Quantisation of that sum; none for layers in f32.
     pub sum: Option<Quantization>,
     /// Whether the expanded feature map is average-pooled for the head.
     pub is_tapped: bool,
@@ -128,7 +128,7 @@ impl MobileNet {
         Evidence { pooled, hidden, probabilities }
     }
 
-    /// What each cell of each pooled feature map adds to the logit of a class: one map `[rows, columns]` after the other,
+    /// Contribution of each cell of each pooled feature map to the logit of a class: one map `[rows, columns]` after the other,
     /// with its grid. Together with a constant that no cell changes they sum to the logit, as long as the hidden layer's
     /// ReLUs stay as they are: the gradient of the logit with respect to a mean is the same for all cells.
     pub fn contributions(&self, evidence: &Evidence, class: usize) -> Vec<([usize; 2], Vec<f32>)> {

@@ -343,7 +343,7 @@ impl Model {
         })
     }
 
-    /// What computes: the number type and instructions of the native engine, such as `int8, avx512-vnni`, or `tract`.
+    /// The kernels in use: number type and instructions of the native engine, such as `int8, avx512-vnni`, or `tract`.
     ///
     /// # Errors
     /// As [`Model::compile`].

@@ -147,7 +147,7 @@ pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Res
     Ok(Parity { posters: inputs.len(), largest })
 }
 
-/// How an int8 file differs from the network.
+/// The result of a parity check of an int8 file.
 pub struct Int8Parity {
     /// The number of inputs compared.
     pub posters: usize,

@@ -50,15 +50,15 @@ pub const MAX_SUBJECTS: usize = svg::SERIES.len();
 pub struct Subject {
     /// A name that no other subject has.
     pub name: String,
-    /// How it was trained, if it is a run with an epoch done.
+    /// Training history, if it is a run with an epoch done.
     pub training: Option<Training>,
     /// Key and value of each setting.
     pub settings: Vec<(String, String)>,
     /// Labels of its training and validation posters, as far as they are at hand.
     pub parts: Vec<Part>,
-    /// What was measured, one entry per data set.
+    /// Evaluations, one per data set.
     pub evaluated: Vec<Evaluated>,
-    /// What the report lacks of it and why, in sentences.
+    /// Sentences on missing data and their reasons.
     pub remarks: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ pub struct Training {
     pub epochs: usize,
 }
 
-/// How often each genre occurs in a part of the data.
+/// Class balance of a part of the data.
 #[derive(Clone)]
 pub struct Part {
     /// "training", "validation", or the name of a data set.
@@ -111,7 +111,7 @@ pub struct Figure {
     /// Stem of its files.
     name: String,
     title: String,
-    /// How to read it.
+    /// Caption: how to read it.
     caption: String,
     /// With the page's variables for colours.
     svg: String,

@@ -56,7 +56,7 @@ impl ScoredPosters {
         self.posters.iter().flat_map(|poster| poster.probabilities.iter().copied()).collect()
     }
 
-    /// What [`runtime::metrics`] takes, from the two lists above.
+    /// The two lists above as [`runtime::metrics`] takes them.
     pub fn predictions<'a>(&'a self, probabilities: &'a [f32], labels: &'a [Option<bool>]) -> Predictions<'a> {
         Predictions { genres: &self.genres, probabilities, labels }
     }

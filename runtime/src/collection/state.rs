@@ -357,7 +357,7 @@ fn without_spaces(sql: &str) -> String {
     sql.replace("IF NOT EXISTS", "").split_whitespace().collect()
 }
 
-/// What names the model in the row of a failure: its fingerprint, and the version of the program that could not read
+/// The key of a failure's model: its fingerprint, and the version of the program that could not read
 /// the poster.
 fn failed_model(model: &str) -> String {
     format!("{model} {}", env!("CARGO_PKG_VERSION"))

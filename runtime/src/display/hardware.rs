@@ -122,7 +122,7 @@ impl Device {
             megahertz: 16,
             mode: 0,
             chip: PathBuf::from("/dev/gpiochip0"),
-            // Those of Waveshare's e-paper HATs.
+            // The pins of Waveshare's e-paper HATs.
             dc: 25,
             reset: Some(17),
             backlight: None,

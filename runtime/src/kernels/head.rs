@@ -45,7 +45,7 @@ pub enum Matrix {
     I8(Bytes, Vec<f32>),
 }
 
-/// What the head makes of one image.
+/// Activations of the hidden layer and of the output for one image.
 #[derive(Debug)]
 pub struct Activations {
     /// Outputs of the hidden layer, behind its ReLU.
@@ -217,7 +217,7 @@ mod tests {
                     let mut moved = [x.clone(), x.clone()];
                     moved[0][feature] -= step;
                     moved[1][feature] += step;
-                    // Where a ReLU switches in between there is no slope to compare with.
+                    // If a ReLU switches in between, there is no slope to compare with.
                     let is_linear = moved.iter().all(|x| {
                         let hidden = head.run(x.clone()).hidden;
                         hidden.iter().zip(&at.hidden).all(|(a, b)| (*a > 0.0) == (*b > 0.0))

@@ -28,7 +28,7 @@ pub struct Instructions {
 }
 
 impl Instructions {
-    /// Those that this processor has, the preferred ones first.
+    /// The instruction sets of this processor, the preferred one first.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! What a fused block needs of its layers, whether they compute in f32 or int8.
+//! Traits of pointwise and depthwise layers, by which the fused block is generic over f32 and int8.
 
 use std::fmt::Debug;
 

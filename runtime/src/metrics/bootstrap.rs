@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::evaluation::{Averages, Bootstrap, Intervals};
 
 impl Bootstrap {
-    /// What `of` makes of each resample, given how often each of the `posters` counts.
+    /// The statistic `of` for each resample, given how often each of the `posters` counts.
     pub(super) fn resample<T: Send>(self, posters: usize, of: impl Fn(&[usize]) -> T + Sync) -> Vec<T> {
         assert!(self.resamples > 0, "a bootstrap needs at least one resample");
         (0..self.resamples)

@@ -1,4 +1,4 @@
-//! Where on a poster the probability of a genre comes from: activation maps, as a picture over the poster.
+//! Activation maps (Grad-CAM) of a genre, as a picture over the poster.
 //!
 //! The classifier head sees the means of feature maps of several scales. Its two linear layers with a ReLU between them
 //! are, around one poster, a linear function of these means, whose slopes have a closed form. So the logit of a genre is a
@@ -52,7 +52,7 @@ impl Explanation<'_> {
     }
 }
 
-/// What each part of a poster adds to the logit of a genre.
+/// Contribution of each part of a poster to the logit of a genre.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivationMap {
     /// Rows and columns.

@@ -21,7 +21,7 @@ use ratatui_widgets::chart::{Axis, Chart, Dataset, GraphType};
 use train::history::{EpochMetrics, RunState};
 use train::progress::bars;
 
-/// How often the curves are drawn again, so that they fit a terminal whose size has changed.
+/// Redraw interval of the curves, so that they fit a terminal whose size has changed.
 const TICK: Duration = Duration::from_millis(500);
 
 /// From this width on, in columns, the two charts are side by side.

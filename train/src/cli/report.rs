@@ -127,7 +127,7 @@ impl Args {
     }
 }
 
-/// What a run's directory holds, and in sentences what it does not.
+/// The contents of a run's directory, and in sentences what is missing.
 fn of_run(run: &RunDir) -> Result<Subject> {
     let folder = run.folder().display();
     let config = run.config()?;

@@ -79,7 +79,7 @@ impl Axis {
         Self { scale: Scale::Logit, range: LOGIT_ENDS, ticks: ticks.iter().map(label).collect() }
     }
 
-    /// Where a value lies, 0 to 1; what lies beyond an end is put there.
+    /// The position of a value, 0 to 1, clamped to the ends.
     pub fn place(&self, value: f64) -> f64 {
         let along = |value: f64| match self.scale {
             Scale::Linear => value,
@@ -137,7 +137,7 @@ impl Plot {
         }
     }
 
-    /// What the axes measure; `below` is the distance of the lower text from the plot.
+    /// Draws the axis titles; `below` is the distance of the lower text from the plot.
     pub fn titles(&self, svg: &mut Svg, x: &str, y: &str, left_of: f64, below: f64) {
         let [left, top] = self.origin;
         let [width, height] = self.size;
@@ -161,7 +161,7 @@ pub struct Key<'a> {
     pub mark: Mark,
 }
 
-/// How a legend shows an entry.
+/// Symbol of a legend entry.
 #[derive(Clone, Copy)]
 pub enum Mark {
     Line,
@@ -196,7 +196,7 @@ pub fn legend(svg: &mut Svg, left: f64, top: f64, keys: &[Key]) -> f64 {
     y + ROW / 2.0
 }
 
-/// How many rows of a legend [`legend`] takes, as a height.
+/// Height of the rows that [`legend`] takes.
 pub fn legend_height(left: f64, keys: &[Key]) -> f64 {
     legend(&mut Svg::new(0.0), left, 0.0, keys)
 }
@@ -225,7 +225,7 @@ impl Panels {
         self.count.div_ceil(self.columns)
     }
 
-    /// Where the panels and their labels end.
+    /// Lower edge of the panels with their labels.
     pub fn bottom(&self) -> f64 {
         self.top + self.rows() as f64 * (NAME + self.height + GAP) - GAP + BELOW
     }
@@ -242,7 +242,7 @@ impl Panels {
         plot
     }
 
-    /// What the axes of all panels measure.
+    /// Draws the axis titles that all panels share.
     pub fn titles(&self, svg: &mut Svg, x: &str, y: &str) {
         svg.text([LEFT + (WIDTH - LEFT) / 2.0, self.bottom() - 4.0], x, Anchor::Middle, 11.0, INK);
         svg.upright([12.0, (self.top + self.bottom() - BELOW) / 2.0], y, Anchor::Middle, 11.0, INK);

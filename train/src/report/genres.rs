@@ -179,7 +179,7 @@ pub struct HeatMap<'a> {
     pub columns: &'a [String],
     /// Share and tooltip of a cell; none is left blank.
     pub cell: &'a dyn Fn(usize, usize) -> Option<(f64, String)>,
-    /// What a full colour means.
+    /// The value of a full colour.
     pub scale: &'a str,
     pub row_title: &'a str,
     pub column_title: &'a str,

@@ -3,7 +3,7 @@
 //! Why not a plotting library: a figure here takes its colours from CSS variables of the page, so that one drawing
 //! serves light, dark and print; it has text that can be searched, a tooltip for each mark, and panels for 24 genres.
 //! `plotters` draws with fixed colours and measures text with fonts of the system, `charming` needs a JavaScript engine.
-//! What is left of them without that are the few primitives of this file and the scales of [`axes`](super::axes).
+//! Without that, all that is left of them are the few primitives of this file and the scales of [`axes`](super::axes).
 
 use std::fmt::Write;
 
@@ -46,7 +46,7 @@ pub fn palette() -> [String; 2] {
     [declare(|(name, light, _)| format!("{name}:{light};")), declare(|(name, _, dark)| format!("{name}:{dark};"))]
 }
 
-/// Where a text lies about its point.
+/// Anchor of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
     Start,

@@ -31,7 +31,7 @@ const AVERAGES: [Column; 6] = [
     ("micro recall", |it| it.micro.recall),
 ];
 
-/// How many genres are reliable, of those that were tested.
+/// Count of reliable genres, of those that were tested.
 fn in_band(evaluation: &Evaluation) -> String {
     let tested: Vec<bool> = evaluation.genres.iter().filter_map(|it| it.reliable).collect();
     format!("{} of {}", tested.iter().filter(|reliable| **reliable).count(), tested.len())

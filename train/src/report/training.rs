@@ -1,4 +1,4 @@
-//! How training went: loss, validation metrics and learning rate over the epochs, a line per run.
+//! Training curves: loss, validation metrics and learning rate over the epochs, a line per run.
 
 use serde_json::json;
 

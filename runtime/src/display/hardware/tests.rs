@@ -11,7 +11,7 @@ use super::*;
 use crate::display::Card;
 use crate::preprocess;
 
-/// What happened on the wires of a display.
+/// A recorded event on the bus of a display.
 #[derive(Default)]
 struct Recording {
     is_data: bool,

@@ -17,7 +17,7 @@ use crate::display::DisplayError;
 /// The most questions, 10 ms apart, whether an e-paper panel is still busy: a minute. The slowest refresh takes 30 s.
 pub const MAX_POLLS: u32 = 6000;
 
-/// What one display is connected with.
+/// Bus and GPIO lines of one display.
 pub struct Wires {
     pub bus: Bus,
     /// Data (high) or command (low). Not of I2C displays.
@@ -40,7 +40,7 @@ struct State {
     polls: u32,
 }
 
-/// What drivers get to know of a failure.
+/// The error that drivers see; its cause is kept beside the wires.
 #[derive(Clone, Copy, Debug)]
 pub struct Broken;
 

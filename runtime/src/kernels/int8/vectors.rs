@@ -41,7 +41,7 @@ pub trait Vectors: Copy {
     fn load_i32(self, values: &[i32]) -> Self::I32;
     /// Loads the first `LANES` floats.
     fn load_f32(self, values: &[f32]) -> Self::F32;
-    /// The same four activations in each lane.
+    /// Broadcasts four activations to every lane.
     fn broadcast(self, activations: [u8; DOT]) -> Self::Activations;
     /// For each channel of a group, its activations in three rows, and any fourth; a row has `4 * LANES` bytes.
     fn interleave(self, rows: [&[u8]; 3]) -> [Self::Activations; GROUP];
@@ -111,7 +111,7 @@ impl Int8Isa {
         Self::Plain,
     ];
 
-    /// Those that this processor has.
+    /// The instruction sets of this processor.
     #[cfg(test)]
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|isa| isa.is_available())

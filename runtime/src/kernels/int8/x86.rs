@@ -136,7 +136,7 @@ impl Vectors for Avx512Vnni {
     }
 }
 
-/// What AVX-VNNI and AVX2 have in common.
+/// Operations on 256 bits that AVX-VNNI and AVX2 share.
 macro_rules! avx2_vectors {
     () => {
         const LANES: usize = 8;
