@@ -108,26 +108,11 @@ pub struct Parity {
 pub fn check_parity(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Parity> {
     let network = ModelOptions::new().from_bytes(bytes, "the exported model")?;
     let input = &network.card().input;
-    let inputs = parity_inputs(sets, input);
-    ensure!(
-        inputs.len() >= PARITY_POSTERS,
-        "only {} posters to compare burn and tract on; {PARITY_POSTERS} are needed, name more with --parity-data",
-        inputs.len()
-    );
-
-    let genres = network.card().genres.len();
-    let burn: Vec<f32> = inputs
-        .chunks(32)
-        .flat_map(|chunk| predict::probabilities(&predict::forward(model, chunk.len(), chunk.concat(), input)))
-        .collect();
-    let run = plan(bytes, 1, input)?;
-    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
-    let runtime: Vec<Vec<f32>> =
-        inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
+    let EngineOutputs { inputs, burn, tract, runtime } = EngineOutputs::new(bytes, model, &network, sets)?;
     let point = &network.card().operating_points[0];
     let mut largest = 0.0_f32;
     for (engine, found) in [("tract", &tract), ("the runtime", &runtime)] {
-        for (poster, (burn, found)) in burn.chunks(genres).zip(found).enumerate() {
+        for (poster, (burn, found)) in burn.iter().zip(found).enumerate() {
             let difference = difference(burn, found);
             ensure!(
                 difference <= TOLERANCE,
@@ -167,33 +152,50 @@ pub struct Int8Parity {
 /// there are too few posters.
 pub fn check_int8(bytes: &[u8], model: &Model, sets: &[Arc<PosterSet>]) -> Result<Int8Parity> {
     let network = ModelOptions::new().engine(Engine::Native).from_bytes(bytes, "the exported model")?;
-    let input = &network.card().input;
-    let inputs = parity_inputs(sets, input);
-    ensure!(
-        inputs.len() >= PARITY_POSTERS,
-        "only {} posters to compare the file and the network on; {PARITY_POSTERS} are needed, name more with --parity-data",
-        inputs.len()
-    );
-    let genres = network.card().genres.len();
-    let wide: Vec<f32> = inputs
-        .chunks(32)
-        .flat_map(|chunk| predict::probabilities(&predict::forward(model, chunk.len(), chunk.concat(), input)))
-        .collect();
-    let native: Vec<Vec<f32>> =
-        inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
-    let run = plan(bytes, 1, input)?;
-    let tract: Vec<Vec<f32>> = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
-    let engines = native.iter().zip(&tract).map(|(a, b)| difference(a, b)).fold(0.0, larger);
+    let EngineOutputs { burn, tract, runtime, .. } = EngineOutputs::new(bytes, model, &network, sets)?;
+    let engines = runtime.iter().zip(&tract).map(|(a, b)| difference(a, b)).fold(0.0, larger);
     ensure!(engines <= INT8_TOLERANCE, "tract and the runtime differ by {engines}, more than {INT8_TOLERANCE}");
     let point = &network.card().operating_points[0];
     let (mut equal, mut largest) = (0, 0.0);
-    for (wide, native) in wide.chunks(genres).zip(&native) {
-        let [a, b] = [wide, native].map(|probabilities| point.decide(probabilities));
+    let genres = network.card().genres.len();
+    for (burn, found) in burn.iter().zip(&runtime) {
+        let [a, b] = [burn, found].map(|probabilities| point.decide(probabilities));
         equal += (0..genres).filter(|genre| a.contains(genre) == b.contains(genre)).count();
-        largest = larger(largest, difference(wide, native));
+        largest = larger(largest, difference(burn, found));
     }
-    let equal_decisions = equal as f64 / (inputs.len() * genres) as f64;
-    Ok(Int8Parity { posters: inputs.len(), equal_decisions, largest, engines })
+    let equal_decisions = equal as f64 / (burn.len() * genres) as f64;
+    Ok(Int8Parity { posters: burn.len(), equal_decisions, largest, engines })
+}
+
+/// Inputs of a parity check, and the probabilities of each engine for each of them.
+struct EngineOutputs {
+    inputs: Vec<Vec<f32>>,
+    burn: Vec<Vec<f32>>,
+    tract: Vec<Vec<f32>>,
+    runtime: Vec<Vec<f32>>,
+}
+
+impl EngineOutputs {
+    /// Runs burn on `model`, tract on the file's `bytes` and the runtime on `network`, which is opened from them.
+    fn new(bytes: &[u8], model: &Model, network: &runtime::Model, sets: &[Arc<PosterSet>]) -> Result<Self> {
+        let input = &network.card().input;
+        let inputs = parity_inputs(sets, input);
+        ensure!(
+            inputs.len() >= PARITY_POSTERS,
+            "only {} posters to compare the engines on; {PARITY_POSTERS} are needed, name more with --parity-data",
+            inputs.len()
+        );
+        let burn = inputs.chunks(32).flat_map(|chunk| {
+            let logits = predict::forward(model, chunk.len(), chunk.concat(), input);
+            let probabilities = predict::probabilities(&logits);
+            probabilities.chunks(network.card().genres.len()).map(<[f32]>::to_vec).collect::<Vec<_>>()
+        });
+        let burn = burn.collect();
+        let run = plan(bytes, 1, input)?;
+        let tract = inputs.par_iter().map(|input| run(input)).collect::<TractResult<_>>()?;
+        let runtime = inputs.par_iter().map(|input| network.probabilities(input)).collect::<Result<_, _>>()?;
+        Ok(Self { inputs, burn, tract, runtime })
+    }
 }
 
 /// The largest difference between two lists of probabilities of the same length.

@@ -27,6 +27,43 @@ macro_rules! array {
     }};
 }
 
+/// Evaluates intrinsics of a token's instruction set.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! proven {
+    ($($body:tt)*) => {
+        // SAFETY: a token exists only if `new` has found the instructions; every pointer is to a slice or an array that
+        // has been checked to be as long as the access.
+        unsafe { $($body)* }
+    };
+}
+
+/// Defines a token, the proof that the processor has some instructions, and its dispatch.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident, $features:literal, $is_available:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name(());
+
+        impl $name {
+            /// The proof that this processor has the instructions, if it has.
+            #[inline]
+            pub fn new() -> Option<Self> {
+                ($is_available).then_some(Self(()))
+            }
+
+            /// Runs `kernel` compiled for these instructions.
+            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                #[target_feature(enable = $features)]
+                fn run<K: Kernel>(token: $name, kernel: K) -> K::Output {
+                    kernel.run(token)
+                }
+                proven!(run(self, kernel))
+            }
+        }
+    };
+}
+
 mod depthwise;
 #[cfg(target_arch = "aarch64")]
 mod neon;

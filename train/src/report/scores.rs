@@ -44,15 +44,21 @@ fn thinned<T: Copy>(points: &[T]) -> Vec<T> {
     kept
 }
 
+/// A drawing with its legend, and three columns of panels below it, one per genre.
+fn genre_panels(keys: &[Key], genres: usize) -> (Svg, Panels) {
+    let top = legend_height(46.0, keys) + 6.0;
+    let panels = Panels { top, count: genres, columns: 3, height: PANEL };
+    let mut svg = Svg::new(panels.bottom());
+    legend(&mut svg, 46.0, 0.0, keys);
+    (svg, panels)
+}
+
 fn precision_recall(evaluated: &Evaluated, curves: &[Vec<ThresholdPoint>]) -> Figure {
     let mut keys: Vec<Key> = (evaluated.points.iter().zip(SERIES.iter().skip(1)))
         .map(|(point, colour)| Key { text: &point.name, colour, mark: Mark::Dot })
         .collect();
     keys.push(Key { text: "prevalence", colour: MUTED, mark: Mark::Dashed });
-    let top = legend_height(46.0, &keys) + 6.0;
-    let panels = Panels { top, count: curves.len(), columns: 3, height: PANEL };
-    let mut svg = Svg::new(panels.bottom());
-    legend(&mut svg, 46.0, 0.0, &keys);
+    let (mut svg, panels) = genre_panels(&keys, curves.len());
     let mut numbers = Vec::new();
     for (genre, curve) in curves.iter().enumerate() {
         let figures = &evaluated.evaluation.genres[genre];
@@ -124,10 +130,7 @@ fn f1(evaluated: &Evaluated, curves: &[Vec<ThresholdPoint>]) -> Figure {
         Key { text: "F1", colour: SERIES[0], mark: Mark::Line },
         Key { text: &mark, colour: SERIES[1], mark: Mark::Dot },
     ];
-    let top = legend_height(46.0, &keys) + 6.0;
-    let panels = Panels { top, count: curves.len(), columns: 3, height: PANEL };
-    let mut svg = Svg::new(panels.bottom());
-    legend(&mut svg, 46.0, 0.0, &keys);
+    let (mut svg, panels) = genre_panels(&keys, curves.len());
     let mut numbers = Vec::new();
     for (genre, curve) in curves.iter().enumerate() {
         let figures = &evaluated.evaluation.genres[genre];

@@ -8,39 +8,9 @@ use std::arch::{asm, is_aarch64_feature_detected};
 
 use super::vectors::{DOT, GROUP, Kernel, Vectors};
 
-/// Evaluates intrinsics of the token's instruction set.
-macro_rules! proven {
-    ($($body:tt)*) => {
-        // SAFETY: a token exists only if `new` has found the instructions; every pointer is to a slice that has been
-        // checked to be as long as the access.
-        unsafe { $($body)* }
-    };
-}
-
-/// Defines a token, its dispatch and its vectors; `$dot` is its [`Vectors::dot`].
-macro_rules! token {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $feature:tt, $dot:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy)]
-        pub struct $name(());
-
-        impl $name {
-            /// The proof that this processor has the instructions, if it has.
-            #[inline]
-            pub fn new() -> Option<Self> {
-                is_aarch64_feature_detected!($feature).then_some(Self(()))
-            }
-
-            /// Runs `kernel` compiled for these instructions.
-            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-                #[target_feature(enable = $features)]
-                fn run<K: Kernel>(token: $name, kernel: K) -> K::Output {
-                    kernel.run(token)
-                }
-                proven!(run(self, kernel))
-            }
-        }
-
+/// The vectors of a token; `$dot` is its [`Vectors::dot`].
+macro_rules! vectors {
+    ($name:ident, $dot:ident) => {
         impl Vectors for $name {
             const LANES: usize = 4;
             const MR: usize = 6;
@@ -128,16 +98,16 @@ token!(
     /// `sdot`: Cortex-A76 (Raspberry Pi 5) and later.
     NeonDotprod,
     "neon,dotprod",
-    "dotprod",
-    dot_sdot
+    is_aarch64_feature_detected!("dotprod")
 );
 token!(
     /// `smull` and pairwise additions: Cortex-A53 and A72 (Raspberry Pi 3, 4 and Zero 2 W).
     Neon,
     "neon",
-    "neon",
-    dot_smull
+    is_aarch64_feature_detected!("neon")
 );
+vectors!(NeonDotprod, dot_sdot);
+vectors!(Neon, dot_smull);
 
 /// Bytes minus 128.
 #[target_feature(enable = "neon")]

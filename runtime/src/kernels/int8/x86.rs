@@ -5,58 +5,29 @@ use std::arch::x86_64::*;
 
 use super::vectors::{DOT, GROUP, Kernel, Vectors};
 
-/// Evaluates intrinsics of the token's instruction set.
-macro_rules! proven {
-    ($($body:tt)*) => {
-        // SAFETY: a token exists only if `new` has found the instructions; every pointer is to a slice or an array that
-        // has been checked to be as long as the access.
-        unsafe { $($body)* }
-    };
-}
-
-/// Defines a token and its dispatch.
-macro_rules! token {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $($feature:tt)+) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy)]
-        pub struct $name(());
-
-        impl $name {
-            /// The proof that this processor has the instructions, if it has.
-            #[inline]
-            pub fn new() -> Option<Self> {
-                ($(is_x86_feature_detected!($feature))&&+).then_some(Self(()))
-            }
-
-            /// Runs `kernel` compiled for these instructions.
-            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-                #[target_feature(enable = $features)]
-                fn run<K: Kernel>(token: $name, kernel: K) -> K::Output {
-                    kernel.run(token)
-                }
-                proven!(run(self, kernel))
-            }
-        }
-    };
-}
-
 token!(
     /// `vpdpbusd` on 512 bits.
     Avx512Vnni,
     "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni",
-    "avx2" "fma" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512vnni"
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
 );
 token!(
     /// `vpdpbusd` on 256 bits, in VEX encoding.
     AvxVnni,
     "avx2,fma,avxvnni",
-    "avx2" "fma" "avxvnni"
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("avxvnni")
 );
 token!(
     /// Multiplications of 16-bit integers on 256 bits.
     Avx2,
     "avx2,fma",
-    "avx2" "fma"
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 );
 
 impl Vectors for Avx512Vnni {
