@@ -254,12 +254,33 @@ fn plan(bytes: &[u8], batch: usize, input: &InputSpec) -> TractResult<impl Fn(&[
 mod tests {
     use std::collections::BTreeMap;
 
+    use burn::module::{Module, ModuleMapper, Param};
+    use burn::tensor::Distribution;
     use runtime::OperatingPoint;
     use runtime::model::card::Training;
     use tract_onnx::pb::ModelProto;
 
     use super::*;
     use crate::model::{Architecture, exported};
+
+    /// A card of two genres.
+    fn card(architecture: Architecture, input: InputSpec) -> Card {
+        let point = OperatingPoint { name: "balanced".into(), description: String::new(), thresholds: vec![0.5; 2] };
+        Card {
+            name: "test".into(),
+            description: "A test.".into(),
+            genres: vec!["Drama".into(), "Western".into()],
+            input,
+            operating_points: vec![point],
+            output: runtime::model::card::Output::Probabilities,
+            training: Training {
+                architecture: architecture.to_string(),
+                data: BTreeMap::new(),
+                settings: runtime::model::card::Settings::new(&()),
+            },
+            figures: BTreeMap::new(),
+        }
+    }
 
     /// The bytes that burn-onnx writes for a network with random weights.
     fn raw(architecture: Architecture) -> Vec<u8> {
@@ -287,24 +308,9 @@ mod tests {
         for architecture in Architecture::ALL {
             let mut model = Model::new(architecture, 2, &device);
             model.init_output_bias(&[0.25, -1.0]);
-            let (architecture_name, posters) = (architecture.to_string(), Tensor::<4>::ones([1, 3, 64, 48], &device));
+            let posters = Tensor::<4>::ones([1, 3, 64, 48], &device);
             let expected = model.forward(posters.clone()).into_data().try_to_vec::<f32>().unwrap();
-            let point =
-                OperatingPoint { name: "balanced".into(), description: String::new(), thresholds: vec![0.5; 2] };
-            let card = Card {
-                name: "test".into(),
-                description: "A test.".into(),
-                genres: vec!["Drama".into(), "Western".into()],
-                input: InputSpec::rgb(48, 64),
-                operating_points: vec![point],
-                output: runtime::model::card::Output::Probabilities,
-                training: Training {
-                    architecture: architecture_name,
-                    data: BTreeMap::new(),
-                    settings: runtime::model::card::Settings::new(&()),
-                },
-                figures: BTreeMap::new(),
-            };
+            let card = card(architecture, InputSpec::rgb(48, 64));
             let bytes = to_onnx(model, &card, None).unwrap();
             let mut old = onnx::Model::decode(&bytes[..]).unwrap();
             for tensor in &mut old.graph.as_mut().unwrap().initializer {
@@ -316,6 +322,50 @@ mod tests {
                 let (read, _) = exported::read(file.path()).unwrap();
                 let found = read.forward(posters.clone()).into_data().try_to_vec::<f32>().unwrap();
                 assert_eq!(found, expected, "{architecture}, {what} names");
+            }
+        }
+    }
+
+    /// Adds noise to every weight, so that no layer is zero.
+    struct Noise;
+
+    impl ModuleMapper for Noise {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|weight| {
+                let noise = Tensor::random(weight.shape(), Distribution::Normal(0.0, 0.02), &weight.device());
+                weight + noise
+            })
+        }
+    }
+
+    #[test]
+    fn an_int8_file_runs_in_integers_and_is_near_the_network() {
+        let device = Device::flex();
+        device.seed(11);
+        let model = Model::new(Architecture::MobileNet, 2, &device).map(&mut Noise);
+        let input = InputSpec::rgb(48, 64);
+        let card = card(Architecture::MobileNet, input.clone());
+        let posters: Vec<Vec<f32>> = (0..6)
+            .map(|_| {
+                let poster = Tensor::<3>::random([3, 64, 48], Distribution::Uniform(-1.0, 1.0), &device);
+                poster.into_data().try_to_vec().unwrap()
+            })
+            .collect();
+        let expected: Vec<Vec<f32>> = posters
+            .iter()
+            .map(|poster| predict::probabilities(&predict::forward(&model, 1, poster.clone(), &input)))
+            .collect();
+        for method in RangeMethod::ALL {
+            let bytes = to_int8(model.clone(), &card, &posters[..4], method).unwrap();
+            let native = ModelOptions::new().engine(Engine::Native).from_bytes(&bytes, "test").unwrap();
+            assert!(native.kernels().unwrap().starts_with("int8"), "{method}");
+            let run = plan(&bytes, 1, &input).unwrap();
+            for (poster, expected) in posters.iter().zip(&expected) {
+                let found = native.probabilities(poster).unwrap();
+                let by_tract = difference(&found, &run(poster).unwrap());
+                assert!(by_tract <= INT8_TOLERANCE, "{method}: tract differs by {by_tract}");
+                let by_burn = difference(&found, expected);
+                assert!(by_burn <= 0.1, "{method}: burn differs by {by_burn}");
             }
         }
     }

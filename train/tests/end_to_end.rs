@@ -351,7 +351,7 @@ fn errors_name_the_file_and_the_problem_in_one_line() {
     let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
     let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
     let no_card = fixture("broken/no-card.onnx");
-    let cases: [(&[&str], i32, &str); 13] = [
+    let cases: [(&[&str], i32, &str); 14] = [
         (&["inspect", &missing], 1, "gone-1.jpg: cannot be read"),
         (&["inspect", &cell], 2, "bad-cell.csv, line 3: the cell of Horror is \"maybe\""),
         (&["inspect", &fixture("broken/empty.csv")], 2, "empty.csv: holds no poster"),
@@ -360,6 +360,11 @@ fn errors_name_the_file_and_the_problem_in_one_line() {
         (&["evaluate", &val, "--run", "run", "--operating-point", "bold"], 2, "no operating point \"bold\""),
         (&["export", "/proc/model.onnx", "--run", "run"], 2, "/proc/model.onnx: cannot be written"),
         (&["export", "m.onnx", "--run", "run", "--parity-data", &missing], 2, "only 4 posters to compare"),
+        (
+            &["export", "m.onnx", "--run", "run", "--int8"],
+            2,
+            "run: is a cnn, and only a mobilenet can be exported in int8",
+        ),
         (&["fit", &train, "--validation", &val, "--run", "run"], 2, "run: holds a run already"),
         (&["fit", &train, "--validation", &val, "--pretrained", "no.onnx"], 2, "no.onnx: cannot be read"),
         (&["fit", &train, "--validation", &val, "--pretrained", &no_card], 2, "no-card.onnx: has no card"),

@@ -11,6 +11,7 @@ use runtime::dataset::Source;
 
 use train::export::{self, RangeMethod};
 use train::files::write_atomically;
+use train::model::Architecture;
 
 use super::{DataArgs, RunArgs};
 
@@ -70,6 +71,12 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
     let run = args.run.find()?;
     let config = run.config()?;
+    anyhow::ensure!(
+        !args.int8 || config.architecture == Architecture::MobileNet,
+        "{}: is a {}, and only a mobilenet can be exported in int8; leave --int8 out",
+        run.folder().display(),
+        config.architecture
+    );
     let (model, state) = run.calibrated_model(&Device::flex())?;
     let description = args.description.clone().unwrap_or_else(|| {
         format!("The genres of a film from its poster: the probability of each of {} genres.", state.genres.len())
