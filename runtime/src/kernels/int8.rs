@@ -105,13 +105,13 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// The integers of `layer` for inputs that are quantised as `input`; none if the layer is not quantised, or sums or
-    /// codes could leave their range.
+    /// codes could leave their range, or a weight is -128.
     fn new(layer: &'a Convolution, input: Quantization) -> Option<Self> {
         let (Weights::I8(weights), Some(int8)) = (layer.weight, &layer.int8) else { return None };
         let outputs = int8.bias.len();
         let row_len = weights.len() / outputs;
-        // A sum of magnitudes of a longer row could leave the range of i32.
-        if row_len as i64 * 255 * 127 > MAX_SUM {
+        // A sum of magnitudes of a longer row could leave the range of i32, and two products of -128 that of i16.
+        if row_len as i64 * 255 * 127 > MAX_SUM || weights.contains(&i8::MIN) {
             return None;
         }
         let (mut sums, mut bias, mut scale) = (Vec::new(), Vec::with_capacity(outputs), Vec::with_capacity(outputs));

@@ -12,7 +12,7 @@ pub struct Depthwise {
     isa: Int8Isa,
     channels: usize,
     stride: usize,
-    /// `[groups, 3 columns, GROUP, lanes, DOT]`: three rows and a zero.
+    /// `[groups, 3 columns, GROUP]` packed vectors of weights, of three rows and a zero.
     weights: Vec<i8>,
     /// `[groups, GROUP, lanes]`
     bias: Vec<i32>,
@@ -32,32 +32,26 @@ impl Depthwise {
         }
         let lanes = isa.lanes();
         let channels = parts.bias.len().next_multiple_of(GROUP * lanes);
-        let mut packed = Self {
-            isa,
-            channels,
-            stride: layer.stride,
-            weights: vec![0; channels * KERNEL * DOT],
-            bias: vec![0; channels],
-            scale: vec![0.0; channels],
-            output: parts.output,
-        };
+        let (mut bias, mut scale) = (vec![0; channels], vec![0.0; channels]);
+        // `[groups, 3 columns, GROUP, lanes]`
+        let mut weights = vec![[0; DOT]; channels * KERNEL];
         for first in (0..channels).step_by(GROUP * lanes) {
             for (vector, lane) in (0..GROUP).flat_map(|vector| (0..lanes).map(move |lane| (vector, lane))) {
                 let index = first + channel(vector, lane);
                 let Some(kernel) = parts.weights.get(index * KERNEL * KERNEL..(index + 1) * KERNEL * KERNEL) else {
                     continue;
                 };
+                let place = vector * lanes + lane;
                 for (tap, weight) in kernel.iter().enumerate() {
                     let (row, column) = (tap / KERNEL, tap % KERNEL);
-                    let group = first * KERNEL + column * GROUP * lanes + vector * lanes + lane;
-                    packed.weights[group * DOT + row] = *weight;
+                    weights[first * KERNEL + column * GROUP * lanes + place][row] = *weight;
                 }
-                packed.bias[first + vector * lanes + lane] =
-                    parts.bias[index] + isa.activation_offset() * parts.sums[index];
-                packed.scale[first + vector * lanes + lane] = parts.scale[index];
+                bias[first + place] = parts.bias[index] + isa.activation_offset() * parts.sums[index];
+                scale[first + place] = parts.scale[index];
             }
         }
-        Some(packed)
+        let (weights, stride) = (isa.pack_weights(&weights), layer.stride);
+        Some(Self { isa, channels, stride, weights, bias, scale, output: parts.output })
     }
 }
 
@@ -105,11 +99,11 @@ impl Row<'_> {
         let columns = self.y.len() / channels;
         let rows = self.rows.map(|row| &row[..((columns - 1) * STRIDE + KERNEL) * channels]);
         let zero_point = i32::from(output.zero_point);
-        let weights = weights.chunks_exact(KERNEL * group * DOT);
+        let weights = weights.chunks_exact(KERNEL * GROUP * V::WEIGHT_LEN);
         for (index, weights) in weights.enumerate() {
             let first = index * group;
             let weights: [[V::Weights; GROUP]; KERNEL] = array!(KERNEL, |column| {
-                array!(GROUP, |vector| vectors.load_weights(&weights[(column * GROUP + vector) * V::LANES * DOT..]))
+                array!(GROUP, |vector| vectors.load_weights(&weights[(column * GROUP + vector) * V::WEIGHT_LEN..]))
             });
             let bias: [V::I32; GROUP] = array!(GROUP, |vector| vectors.load_i32(&bias[first + vector * V::LANES..]));
             let scale: [V::F32; GROUP] = array!(GROUP, |vector| vectors.load_f32(&scale[first + vector * V::LANES..]));

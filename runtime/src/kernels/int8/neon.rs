@@ -1,6 +1,8 @@
 //! The integer vectors of 64-bit ARM: NEON with and without `sdot`.
 //!
 //! `sdot` and `smull` multiply signed bytes: activations are shifted by -128, and the packed bias makes up for it.
+//! For `sdot` a lane's four bytes are neighbours. For `smull` and `smlal` a vector has the first two bytes of every
+//! lane, then the last two, so that the four products of a lane meet in two 16-bit sums.
 #![expect(unsafe_code, reason = "intrinsics need a processor that has them, which a token proves")]
 
 use std::arch::aarch64::*;
@@ -8,9 +10,9 @@ use std::arch::{asm, is_aarch64_feature_detected};
 
 use super::vectors::{DOT, GROUP, Kernel, Vectors};
 
-/// The vectors of a token; `$dot` is its [`Vectors::dot`].
+/// The vectors of a token; `$order` has the functions that depend on the order of a vector's bytes.
 macro_rules! vectors {
-    ($name:ident, $dot:ident) => {
+    ($name:ident, $order:ident) => {
         impl Vectors for $name {
             const LANES: usize = 4;
             const MR: usize = 6;
@@ -32,7 +34,7 @@ macro_rules! vectors {
 
             #[inline(always)]
             fn broadcast(self, activations: [u8; DOT]) -> int8x16_t {
-                proven!(signed(vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(activations)))))
+                proven!(signed($order::broadcast(activations)))
             }
 
             #[inline(always)]
@@ -41,18 +43,16 @@ macro_rules! vectors {
                     let above = signed(vld1q_u8(rows[0][..16].as_ptr()));
                     let centre = signed(vld1q_u8(rows[1][..16].as_ptr()));
                     let below = signed(vld1q_u8(rows[2][..16].as_ptr()));
-                    let (low, high) = (vzip1q_s8(above, centre), vzip2q_s8(above, centre));
                     let zero = vdupq_n_s8(0);
-                    let (low_below, high_below) = (vzip1q_s8(below, zero), vzip2q_s8(below, zero));
-                    let (low, low_below) = (vreinterpretq_s16_s8(low), vreinterpretq_s16_s8(low_below));
-                    let (high, high_below) = (vreinterpretq_s16_s8(high), vreinterpretq_s16_s8(high_below));
-                    [
-                        vreinterpretq_s8_s16(vzip1q_s16(low, low_below)),
-                        vreinterpretq_s8_s16(vzip2q_s16(low, low_below)),
-                        vreinterpretq_s8_s16(vzip1q_s16(high, high_below)),
-                        vreinterpretq_s8_s16(vzip2q_s16(high, high_below)),
-                    ]
+                    let [a, b] = $order::interleave(vzip1q_s8(above, centre), vzip1q_s8(below, zero));
+                    let [c, d] = $order::interleave(vzip2q_s8(above, centre), vzip2q_s8(below, zero));
+                    [a, b, c, d]
                 }
+            }
+
+            #[inline(always)]
+            fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]) {
+                $order::pack_weights(weights, packed);
             }
 
             #[inline(always)]
@@ -62,7 +62,7 @@ macro_rules! vectors {
 
             #[inline(always)]
             fn dot(self, sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
-                proven!($dot(sums, activations, weights))
+                proven!($order::dot(sums, activations, weights))
             }
 
             #[inline(always)]
@@ -106,8 +106,8 @@ token!(
     "neon",
     is_aarch64_feature_detected!("neon")
 );
-vectors!(NeonDotprod, dot_sdot);
-vectors!(Neon, dot_smull);
+vectors!(NeonDotprod, fours);
+vectors!(Neon, pairs);
 
 /// Bytes minus 128.
 #[target_feature(enable = "neon")]
@@ -116,29 +116,80 @@ fn signed(bytes: uint8x16_t) -> int8x16_t {
     vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(0x80)))
 }
 
-/// Four products a lane with one instruction.
-#[target_feature(enable = "neon,dotprod")]
-#[inline]
-unsafe fn dot_sdot(mut sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction reads and writes these registers only. (Its intrinsic is not stable.)
-    unsafe {
-        asm!(
-            "sdot {sums:v}.4s, {activations:v}.16b, {weights:v}.16b",
-            sums = inout(vreg) sums,
-            activations = in(vreg) activations,
-            weights = in(vreg) weights,
-            options(pure, nomem, nostack, preserves_flags)
-        );
+/// The four bytes of a lane side by side, for `sdot`.
+mod fours {
+    use super::*;
+
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub fn broadcast(activations: [u8; DOT]) -> uint8x16_t {
+        vreinterpretq_u8_u32(vdupq_n_u32(u32::from_le_bytes(activations)))
     }
-    sums
+
+    /// Two vectors from the first two and the last two bytes of eight lanes.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub fn interleave(first: int8x16_t, last: int8x16_t) -> [int8x16_t; 2] {
+        let (first, last) = (vreinterpretq_s16_s8(first), vreinterpretq_s16_s8(last));
+        [vreinterpretq_s8_s16(vzip1q_s16(first, last)), vreinterpretq_s8_s16(vzip2q_s16(first, last))]
+    }
+
+    #[inline(always)]
+    pub fn pack_weights(weights: &[[i8; DOT]], packed: &mut [i8]) {
+        packed.copy_from_slice(weights.as_flattened());
+    }
+
+    #[target_feature(enable = "neon,dotprod")]
+    #[inline]
+    pub unsafe fn dot(mut sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        // SAFETY: the instruction reads and writes these registers only. (Its intrinsic is not stable.)
+        unsafe {
+            asm!(
+                "sdot {sums:v}.4s, {activations:v}.16b, {weights:v}.16b",
+                sums = inout(vreg) sums,
+                activations = in(vreg) activations,
+                weights = in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        sums
+    }
 }
 
-/// Four products a lane by 16-bit products. A product of signed bytes has at most 14 bits, and their sum in a pair 15.
-#[target_feature(enable = "neon")]
-#[inline]
-fn dot_smull(sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
-    let low = vmull_s8(vget_low_s8(activations), vget_low_s8(weights));
-    let high = vmull_high_s8(activations, weights);
-    // Pairs are added in 32 bits, then neighbouring pairs.
-    vaddq_s32(sums, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)))
+/// The first two bytes of every lane, then the last two, for `smull` and `smlal`.
+mod pairs {
+    use super::*;
+
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub fn broadcast([a, b, c, d]: [u8; DOT]) -> uint8x16_t {
+        let (first, last) = (vdup_n_u16(u16::from_le_bytes([a, b])), vdup_n_u16(u16::from_le_bytes([c, d])));
+        vcombine_u8(vreinterpret_u8_u16(first), vreinterpret_u8_u16(last))
+    }
+
+    /// Two vectors from the first two and the last two bytes of eight lanes.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub fn interleave(first: int8x16_t, last: int8x16_t) -> [int8x16_t; 2] {
+        let (first, last) = (vreinterpretq_s64_s8(first), vreinterpretq_s64_s8(last));
+        [vreinterpretq_s8_s64(vzip1q_s64(first, last)), vreinterpretq_s8_s64(vzip2q_s64(first, last))]
+    }
+
+    #[inline(always)]
+    pub fn pack_weights(weights: &[[i8; DOT]], packed: &mut [i8]) {
+        let (first, last) = packed.split_at_mut(weights.len() * 2);
+        for (lane, [a, b, c, d]) in weights.iter().enumerate() {
+            first[lane * 2..][..2].copy_from_slice(&[*a, *b]);
+            last[lane * 2..][..2].copy_from_slice(&[*c, *d]);
+        }
+    }
+
+    /// A product of an activation and a weight is at least -128 * 127 and at most 127 * 128, and the sum of two fits 16
+    /// bits, since no weight is -128.
+    #[target_feature(enable = "neon")]
+    #[inline]
+    pub fn dot(sums: int32x4_t, activations: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        let products = vmull_s8(vget_low_s8(activations), vget_low_s8(weights));
+        vpadalq_s16(sums, vmlal_high_s8(products, activations, weights))
+    }
 }

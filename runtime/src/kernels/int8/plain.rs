@@ -45,6 +45,11 @@ impl Vectors for Plain {
     }
 
     #[inline(always)]
+    fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]) {
+        packed.copy_from_slice(weights.as_flattened());
+    }
+
+    #[inline(always)]
     fn load_weights(self, weights: &[i8]) -> [[i8; DOT]; LANES] {
         from_fn(|lane| from_fn(|index| weights[lane * DOT + index]))
     }

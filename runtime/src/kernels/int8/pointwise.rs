@@ -31,7 +31,7 @@ struct Panel {
     first: usize,
     /// 1 or [`GROUP`].
     vectors: usize,
-    /// `[depth / DOT, vectors, lanes, DOT]`
+    /// `[depth / DOT, vectors]` packed vectors of weights.
     weights: Vec<i8>,
     /// `[vectors, lanes]`
     bias: Vec<i32>,
@@ -86,7 +86,7 @@ impl Pointwise {
         while first < outputs {
             // Up to two vectors that are left are cheaper than a group with half of its channels missing.
             let vectors = if outputs - first > GROUP / 2 * lanes { GROUP } else { 1 };
-            panels.push(Panel::new(&parts, first, vectors, depth, lanes, isa.activation_offset()));
+            panels.push(Panel::new(isa, &parts, first, vectors, depth));
             first += vectors * lanes;
         }
         let sum = sum.map(|[residual, sum]| ResidualSum::new(parts.output, residual, sum));
@@ -122,34 +122,30 @@ impl Kernel for Quantize<'_> {
 }
 
 impl Panel {
-    fn new(parts: &Parts, first: usize, vectors: usize, depth: usize, lanes: usize, offset: i32) -> Self {
-        let outputs = parts.bias.len();
-        let mut panel = Self {
-            first,
-            vectors,
-            weights: vec![0; depth * vectors * lanes],
-            bias: vec![0; vectors * lanes],
-            scale: vec![0.0; vectors * lanes],
-        };
+    fn new(isa: Int8Isa, parts: &Parts, first: usize, vectors: usize, depth: usize) -> Self {
+        let (lanes, outputs) = (isa.lanes(), parts.bias.len());
+        let (mut bias, mut scale) = (vec![0; vectors * lanes], vec![0.0; vectors * lanes]);
+        // `[depth / DOT, vectors, lanes]`
+        let mut weights = vec![[0; DOT]; depth / DOT * vectors * lanes];
         for (vector, lane) in (0..vectors).flat_map(|vector| (0..lanes).map(move |lane| (vector, lane))) {
             let output = first + if vectors == GROUP { channel(vector, lane) } else { lane };
             if output >= outputs {
                 continue;
             }
+            let place = vector * lanes + lane;
             let row = &parts.weights[output * parts.row_len..][..parts.row_len];
-            let places = panel.weights[(vector * lanes + lane) * DOT..].chunks_mut(vectors * lanes * DOT);
+            let mut places = weights[place..].iter_mut().step_by(vectors * lanes);
             let (fours, rest) = row.as_chunks::<DOT>();
-            let mut places = places.filter_map(|place| place.first_chunk_mut::<DOT>());
             for (four, place) in fours.iter().zip(&mut places) {
                 *place = *four;
             }
             if let Some(place) = places.next() {
                 place[..rest.len()].copy_from_slice(rest);
             }
-            panel.bias[vector * lanes + lane] = parts.bias[output] + offset * parts.sums[output];
-            panel.scale[vector * lanes + lane] = parts.scale[output];
+            bias[place] = parts.bias[output] + isa.activation_offset() * parts.sums[output];
+            scale[place] = parts.scale[output];
         }
-        panel
+        Self { first, vectors, weights: isa.pack_weights(&weights), bias, scale }
     }
 }
 
@@ -241,11 +237,11 @@ impl Gemm<'_> {
         let lanes = V::LANES;
         let bias = array!(N, |vector| vectors.load_i32(&panel.bias[vector * lanes..]));
         let mut sums: [[V::I32; N]; MR] = [bias; MR];
-        let weights = panel.weights.chunks_exact(N * lanes * DOT);
+        let weights = panel.weights.chunks_exact(N * V::WEIGHT_LEN);
         for (index, weights) in weights.enumerate() {
             let x = array!(MR, |row| vectors.broadcast(x[row][index]));
             for vector in 0..N {
-                let weights = vectors.load_weights(&weights[vector * lanes * DOT..]);
+                let weights = vectors.load_weights(&weights[vector * V::WEIGHT_LEN..]);
                 for row in 0..MR {
                     sums[row][vector] = vectors.dot(sums[row][vector], x[row], weights);
                 }
@@ -384,32 +380,37 @@ mod tests {
 
     #[test]
     fn numbers_out_of_range_are_refused() {
-        let codes = [127_i8; 64];
-        let layer = |bias: i32, weight_scale: f32, output_scale: f32| Convolution {
-            weight: Weights::I8(&codes),
-            bias: Vec::new(),
-            int8: Some(Int8Layer {
-                weight_scale: vec![weight_scale; 4],
-                bias: vec![bias; 4],
-                output: Quantization { scale: output_scale, zero_point: 0 },
-            }),
-            pads: [0; 4],
-            stride: 1,
-            clip: [0.0, 6.0],
-        };
+        fn layer(codes: &[i8], bias: i32, weight_scale: f32, output_scale: f32) -> Convolution<'_> {
+            Convolution {
+                weight: Weights::I8(codes),
+                bias: Vec::new(),
+                int8: Some(Int8Layer {
+                    weight_scale: vec![weight_scale; 4],
+                    bias: vec![bias; 4],
+                    output: Quantization { scale: output_scale, zero_point: 0 },
+                }),
+                pads: [0; 4],
+                stride: 1,
+                clip: [0.0, 6.0],
+            }
+        }
         let input = Quantization { scale: 0.1, zero_point: 0 };
-        for (bias, weight_scale, output_scale, row_len, is_taken) in [
-            (0, 0.01, 0.02, 16, true),
-            (i32::MAX, 0.01, 0.02, 16, false),
-            (i32::MIN, 0.01, 0.02, 16, false),
-            (0, f32::NAN, 0.02, 16, false),
-            (0, 1e30, 0.02, 16, false),
-            (0, 0.01, 1e-30, 16, false),
-            (0, 0.01, 0.02, 12, false),
-            (0, 0.01, 0.02, 18, false),
+        for (weight, bias, weight_scale, output_scale, row_len, is_taken) in [
+            (127, 0, 0.01, 0.02, 16, true),
+            (-127, 0, 0.01, 0.02, 16, true),
+            (-128, 0, 0.01, 0.02, 16, false),
+            (127, i32::MAX, 0.01, 0.02, 16, false),
+            (127, i32::MIN, 0.01, 0.02, 16, false),
+            (127, 0, f32::NAN, 0.02, 16, false),
+            (127, 0, 1e30, 0.02, 16, false),
+            (127, 0, 0.01, 1e-30, 16, false),
+            (127, 0, 0.01, 0.02, 12, false),
+            (127, 0, 0.01, 0.02, 18, false),
         ] {
-            let taken = Pointwise::new(Int8Isa::Plain, &layer(bias, weight_scale, output_scale), input, row_len, None);
-            assert_eq!(taken.is_some(), is_taken, "{bias}, {weight_scale}, {output_scale}, {row_len}");
+            let codes = [weight; 64];
+            let layer = layer(&codes, bias, weight_scale, output_scale);
+            let taken = Pointwise::new(Int8Isa::Plain, &layer, input, row_len, None);
+            assert_eq!(taken.is_some(), is_taken, "{weight}, {bias}, {weight_scale}, {output_scale}, {row_len}");
         }
     }
 

@@ -28,6 +28,8 @@ pub trait Vectors: Copy {
     /// Subtracted from every activation before it is multiplied; [`dot`](Self::dot) lacks this many times the sum of
     /// the weights.
     const ACTIVATION_OFFSET: i32;
+    /// Bytes of the packed weights of one vector.
+    const WEIGHT_LEN: usize = Self::LANES * DOT;
     /// `LANES` integers.
     type I32: Copy;
     /// `LANES` floats.
@@ -45,8 +47,11 @@ pub trait Vectors: Copy {
     fn broadcast(self, activations: [u8; DOT]) -> Self::Activations;
     /// For each channel of a group, its activations in three rows, and any fourth; a row has `4 * LANES` bytes.
     fn interleave(self, rows: [&[u8]; 3]) -> [Self::Activations; GROUP];
-    /// Loads the first `4 * LANES` weights.
-    fn load_weights(self, weights: &[i8]) -> Self::Weights;
+    /// Packs the weights of one vector, four a lane, into the [`Vectors::WEIGHT_LEN`] bytes that
+    /// [`Vectors::load_weights`] reads.
+    fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]);
+    /// Loads the first [`Vectors::WEIGHT_LEN`] bytes of packed weights.
+    fn load_weights(self, packed: &[i8]) -> Self::Weights;
     /// Adds to each lane the products of its four activations and weights, exactly.
     fn dot(self, sums: Self::I32, activations: Self::Activations, weights: Self::Weights) -> Self::I32;
     /// `round(sum * scale) + zero_point` in each lane: converted to f32, multiplied and rounded to nearest, ties to
@@ -146,6 +151,24 @@ impl Int8Isa {
             }
         }
         self.dispatch(Lanes)
+    }
+
+    /// Packs weights `[vectors, lanes, DOT]`, see [`Vectors::pack_weights`].
+    pub fn pack_weights(self, weights: &[[i8; DOT]]) -> Vec<i8> {
+        struct Pack<'a>(&'a [[i8; DOT]]);
+        impl Kernel for Pack<'_> {
+            type Output = Vec<i8>;
+
+            #[inline(always)]
+            fn run<V: Vectors>(self, vectors: V) -> Vec<i8> {
+                let mut packed = vec![0; self.0.len() / V::LANES * V::WEIGHT_LEN];
+                for (weights, packed) in self.0.chunks_exact(V::LANES).zip(packed.chunks_exact_mut(V::WEIGHT_LEN)) {
+                    vectors.pack_weights(weights, packed);
+                }
+                packed
+            }
+        }
+        self.dispatch(Pack(weights))
     }
 
     /// See [`Vectors::ACTIVATION_OFFSET`].

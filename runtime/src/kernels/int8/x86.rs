@@ -73,6 +73,11 @@ impl Vectors for Avx512Vnni {
     }
 
     #[inline(always)]
+    fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]) {
+        packed.copy_from_slice(weights.as_flattened());
+    }
+
+    #[inline(always)]
     fn load_weights(self, weights: &[i8]) -> __m512i {
         proven!(_mm512_loadu_si512(weights[..64].as_ptr().cast()))
     }
@@ -189,6 +194,11 @@ impl Vectors for AvxVnni {
     }
 
     #[inline(always)]
+    fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]) {
+        packed.copy_from_slice(weights.as_flattened());
+    }
+
+    #[inline(always)]
     fn load_weights(self, weights: &[i8]) -> __m256i {
         proven!(_mm256_loadu_si256(weights[..32].as_ptr().cast()))
     }
@@ -200,6 +210,7 @@ impl Vectors for AvxVnni {
 }
 
 /// The even and the odd bytes of a vector, widened to 16 bits: `vpmaddubsw`, which multiplies bytes, would saturate.
+/// Weights are packed in 16 bits.
 #[derive(Clone, Copy)]
 pub struct Widened {
     even: __m256i,
@@ -220,7 +231,8 @@ impl Avx2 {
 
 impl Vectors for Avx2 {
     avx2_vectors!();
-    const MR: usize = 2;
+    const MR: usize = 3;
+    const WEIGHT_LEN: usize = 64;
     type Activations = Widened;
     type Weights = Widened;
 
@@ -238,12 +250,22 @@ impl Vectors for Avx2 {
     }
 
     #[inline(always)]
-    fn load_weights(self, weights: &[i8]) -> Widened {
+    fn pack_weights(self, weights: &[[i8; DOT]], packed: &mut [i8]) {
+        let (even, odd) = packed.split_at_mut(32);
+        let pairs = even.as_chunks_mut::<DOT>().0.iter_mut().zip(odd.as_chunks_mut::<DOT>().0);
+        for (weights, (even, odd)) in weights.iter().zip(pairs) {
+            let widened = weights.map(|weight| i16::from(weight).to_le_bytes().map(|byte| byte as i8));
+            even.copy_from_slice([widened[0], widened[2]].as_flattened());
+            odd.copy_from_slice([widened[1], widened[3]].as_flattened());
+        }
+    }
+
+    #[inline(always)]
+    fn load_weights(self, packed: &[i8]) -> Widened {
         proven! {
-            let bytes = _mm256_loadu_si256(weights[..32].as_ptr().cast());
             Widened {
-                even: _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)),
-                odd: _mm256_srai_epi16::<8>(bytes),
+                even: _mm256_loadu_si256(packed[..32].as_ptr().cast()),
+                odd: _mm256_loadu_si256(packed[32..64].as_ptr().cast()),
             }
         }
     }
