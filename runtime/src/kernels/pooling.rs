@@ -49,11 +49,12 @@ impl<'a, P: PointwiseLayer> GridPool<'a, P> {
         let ([height, width], [rows, columns]) = (self.size, self.grid);
         let pixels = (height * width) as f32;
         let side = |index, len, parts| first_of(index + 1, len, parts) - first_of(index, len, parts);
-        let cells = self.sums.chunks_exact(self.channels).enumerate().flat_map(|(cell, sums)| {
+        let mut cells = Vec::with_capacity(rows * columns * channels);
+        for (cell, sums) in self.sums.chunks_exact(self.channels).enumerate() {
             let count = side(cell / columns, height, rows) * side(cell % columns, width, columns);
-            sums[..channels].iter().map(move |sum| self.layer.total(*sum, count) / pixels)
-        });
-        Pooled { grid: self.grid, cells: cells.collect() }
+            cells.extend(sums[..channels].iter().map(|sum| self.layer.total(*sum, count) / pixels));
+        }
+        Pooled { grid: self.grid, cells }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::kernels::{Evidence, MobileNet};
 use crate::preprocess::Rgb8Image;
 
 /// Pixels of the network's input on a side of a cell of the map.
-pub(super) const CELL: usize = 16;
+pub(super) const CELL: usize = 32;
 
 /// A prediction that can say where it comes from.
 pub struct Explanation<'a> {

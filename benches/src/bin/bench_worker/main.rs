@@ -62,11 +62,11 @@ fn serve() {
     }
 }
 
-fn task(name: &str, model: &Path, path: &Path) -> Task {
+fn task(name: &str, model_file: &Path, path: &Path) -> Task {
     if name == "multiply-add" {
         return Box::new(|| vec![peak::multiply_adds() as f32]);
     }
-    let model = Model::open(model).unwrap_or_else(|error| panic!("{error}"));
+    let model = Model::open(model_file).unwrap_or_else(|error| panic!("{error}"));
     let input = model.card().input.clone();
     let bytes = fs::read(path).expect("the poster can be read");
     // The same values as in Python.
@@ -87,7 +87,8 @@ fn task(name: &str, model: &Path, path: &Path) -> Task {
         #[cfg(feature = "baselines")]
         "infer, rten" | "infer, ONNX Runtime" => {
             use benches::baselines::{onnx_runtime, rten};
-            let mut infer = if name == "infer, rten" { rten(model, &input) } else { onnx_runtime(model, &input) };
+            let mut infer =
+                if name == "infer, rten" { rten(model_file, &input) } else { onnx_runtime(model_file, &input) };
             Box::new(move || infer(&values))
         }
         _ => panic!("no task {name:?} (those of other libraries need the feature `baselines`)"),

@@ -12,10 +12,10 @@ use super::vectors::{DOT, GROUP, Kernel, Vectors};
 
 /// The vectors of a token; `$order` has the functions that depend on the order of a vector's bytes.
 macro_rules! vectors {
-    ($name:ident, $order:ident) => {
+    ($name:ident, $order:ident, $mr:literal) => {
         impl Vectors for $name {
             const LANES: usize = 4;
-            const MR: usize = 6;
+            const MR: usize = $mr;
             const ACTIVATION_OFFSET: i32 = 128;
             type I32 = int32x4_t;
             type F32 = float32x4_t;
@@ -106,8 +106,9 @@ token!(
     "neon",
     is_aarch64_feature_detected!("neon")
 );
-vectors!(NeonDotprod, fours);
-vectors!(Neon, pairs);
+vectors!(NeonDotprod, fours, 6);
+// The products need a register of their own.
+vectors!(Neon, pairs, 4);
 
 /// Bytes minus 128.
 #[target_feature(enable = "neon")]
