@@ -48,7 +48,7 @@ pub fn balance(parts: &[Part], evaluated: Option<&Evaluated>) -> Option<Figure> 
     };
     for (index, part) in parts.iter().enumerate() {
         let x = WIDTH - right + column * (index as f64 + 1.0);
-        svg.text([x, top - 18.0], &short_name(&part.name), Anchor::End, 9.5, SERIES[index]);
+        svg.text([x, top - 18.0], &short_name(&part.name), Anchor::End, 8.0, SERIES[index]);
         svg.text([x, top - 7.0], "positives", Anchor::End, 8.0, MUTED);
     }
     plot.grid(&mut svg, true, false);
