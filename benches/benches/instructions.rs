@@ -50,7 +50,7 @@ fn recorded(instructions: u32) -> LibraryBenchmarkConfig {
     config
 }
 
-#[library_benchmark(config = recorded(30_124_050))]
+#[library_benchmark(config = recorded(38_724_792))]
 #[bench::shipped()]
 fn load() -> Model {
     let model = Model::shipped().expect("the shipped model can be used");
@@ -71,7 +71,7 @@ fn resize(inputs: &Inputs) -> Vec<f32> {
     preprocess::tensor(black_box(&inputs.picture), &inputs.model.card().input)
 }
 
-#[library_benchmark(config = recorded(203_052_415))]
+#[library_benchmark(config = recorded(183_911_054))]
 #[bench::photographic(inputs())]
 fn infer(inputs: &Inputs) -> Vec<f32> {
     inputs.model.probabilities(black_box(&inputs.tensor)).expect("the model runs")
