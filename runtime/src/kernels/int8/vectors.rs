@@ -123,6 +123,7 @@ impl Int8Isa {
     }
 
     /// Whether this processor has the instructions.
+    #[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -187,6 +188,7 @@ impl Int8Isa {
 
     /// Runs `kernel` with these instructions, or in plain Rust where the processor lacks them.
     pub fn dispatch<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         macro_rules! run_with {
             ($token:ident) => {
                 if let Some(token) = $token::new() {
