@@ -1,11 +1,10 @@
 /* A TCG plugin of QEMU: executed instructions and bytes of memory accessed, by function and by kind of instruction.
  *
  * Lines of `FUNCTION \t KIND \t INSTRUCTIONS \t BYTES` at exit. A kind is a mnemonic of the vector instructions that the
- * kernels are made of, or `load`, `store`, `vector`, `scalar`. The interface (version 1) is that of QEMU 7.2 and is
+ * kernels are made of, or `memory`, `vector`, `scalar`. The interface (version 1) is that of QEMU 7.2 and is
  * declared here, since Debian does not package its header. */
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>

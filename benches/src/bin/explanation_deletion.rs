@@ -8,6 +8,9 @@
 
 use std::time::Instant;
 
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
 use runtime::Model;
 use runtime::dataset::{Dataset, Source};
 use runtime::preprocess;
@@ -25,7 +28,7 @@ fn main() {
     let mut manifest = Dataset::read(&[source]).unwrap_or_else(|error| panic!("{error}"));
     manifest.posters.truncate(count);
 
-    let mut random = Random(1);
+    let mut rng = Pcg32::seed_from_u64(1);
     let mut falls = [const { Vec::new() }; 4];
     let mut times = [const { Vec::new() }; 2];
     for (index, poster) in manifest.posters.iter().enumerate() {
@@ -46,12 +49,10 @@ fn main() {
         let mut cells: Vec<usize> = (0..rows * columns).collect();
         cells.sort_by(|a, b| map.values[*b].total_cmp(&map.values[*a]));
         let fifth = cells.len().div_ceil(5);
-        let (down, right) = (random.below(rows), random.below(columns));
+        let (down, right) = (rng.random_range(0..rows), rng.random_range(0..columns));
         let moved = |cell: &usize| (cell / columns + down) % rows * columns + (cell % columns + right) % columns;
         let mut shuffled = cells.clone();
-        for last in (1..shuffled.len()).rev() {
-            shuffled.swap(last, random.below(last + 1));
-        }
+        shuffled.shuffle(&mut rng);
         let deleted = [
             cells[..fifth].to_vec(),
             cells[..fifth].iter().map(moved).collect(),
@@ -100,14 +101,4 @@ fn milliseconds(work: impl FnOnce()) -> f64 {
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
-}
-
-/// A linear congruential generator, so that a run can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
-    }
 }

@@ -171,7 +171,8 @@ impl PointwiseLayer for Pointwise {
     }
 
     fn total(&self, sum: u32, pixels: usize) -> f32 {
-        // In 32 bits, which the compiler vectorises; they hold the codes of 2^23 pixels.
+        // In 32 bits, which the compiler vectorises. They hold the codes of 2^23 pixels: an input has at most 2^24, and
+        // the stem leaves a quarter of them.
         let zero = u32::from(self.output.zero_point) * pixels as u32;
         sum.wrapping_sub(zero) as i32 as f32 * self.output.scale
     }
