@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 
 /// Outcome of a run that could start.
@@ -51,6 +51,18 @@ pub fn complain(message: &str) {
     let style = anstyle::AnsiColor::Red.on_default().bold();
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {message}");
+}
+
+/// Prints why posters could not be read, each in one line.
+///
+/// # Errors
+/// If these are all of the `total` posters: the images are somewhere else, and one sentence says so instead.
+pub fn complain_of_posters(total: usize, failures: &[impl Display]) -> anyhow::Result<()> {
+    if let Some(first) = failures.first().filter(|_| failures.len() == total) {
+        bail!("none of the {total} posters can be read (first: {first}); check the folder of the images");
+    }
+    failures.iter().for_each(|failure| complain(&failure.to_string()));
+    Ok(())
 }
 
 /// Standard output, locked, with colours only where they are shown. Its errors say that it is standard output that cannot

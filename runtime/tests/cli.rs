@@ -192,6 +192,14 @@ fn exit_status_and_error_lines() {
             ],
         },
         Case {
+            arguments: "evaluate FIX/broken/no-images.csv",
+            status: 2,
+            errors: &[
+                "none of the 2 posters can be read (first: FIX/broken/Images/gone-1.jpg: cannot be read (No such file \
+                       or directory (os error 2)); check the path and its permissions); check the folder of the images",
+            ],
+        },
+        Case {
             arguments: "evaluate FIX/broken/bad-cell.csv",
             status: 2,
             errors: &[

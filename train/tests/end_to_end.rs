@@ -350,9 +350,11 @@ fn errors_name_the_file_and_the_problem_in_one_line() {
     workspace.must(&strs(&workspace.fit("run", "1")));
     let (train, val) = (fixture("tiny/train.csv"), fixture("tiny/val.csv"));
     let (missing, cell) = (fixture("broken/missing-images.csv"), fixture("broken/bad-cell.csv"));
-    let no_card = fixture("broken/no-card.onnx");
-    let cases: [(&[&str], i32, &str); 14] = [
+    let (no_card, no_images) = (fixture("broken/no-card.onnx"), fixture("broken/no-images.csv"));
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["inspect", &missing], 1, "gone-1.jpg: cannot be read"),
+        (&["inspect", &no_images], 1, "none of the 2 posters can be read (first: "),
+        (&["split", &no_images, "--out", "parts"], 2, "none of the 2 posters can be read (first: "),
         (&["inspect", &cell], 2, "bad-cell.csv, line 3: the cell of Horror is \"maybe\""),
         (&["inspect", &fixture("broken/empty.csv")], 2, "empty.csv: holds no poster"),
         (&["evaluate", &val], 2, "runs: holds no run"),

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use anyhow::ensure;
-use cli_support::{Outcome, ReportArgs, complain};
+use cli_support::{Outcome, ReportArgs, complain_of_posters};
 use runtime::dataset::{Classified, Dataset, Source};
 use runtime::metrics::Bootstrap;
 
@@ -55,8 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 
     let total = dataset.posters.len();
     let Classified { dataset, probabilities, failures } = dataset.classify(&model);
-    failures.iter().for_each(|error| complain(&error.to_string()));
-    ensure!(!dataset.posters.is_empty(), "none of the {total} posters can be read; check the folder of the pictures");
+    complain_of_posters(total, &failures)?;
 
     let evaluation = dataset.evaluate(&probabilities, &point.thresholds, Some(Bootstrap::default()));
     args.report.print(&evaluation, || evaluation.table(), || evaluation.confusion_table())?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
-use cli_support::{Outcome, complain};
+use cli_support::{Outcome, complain, complain_of_posters};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
 use runtime::dataset::list_limit::CutLists;
@@ -31,7 +31,7 @@ pub struct Args {
     labels: LabelArgs,
 }
 
-/// Prints the statistics to standard output, and each image that cannot be read to standard error.
+/// Prints the statistics to standard output, and the images that cannot be read to standard error.
 ///
 /// # Errors
 /// If a CSV file cannot be used.
@@ -47,7 +47,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
         .collect();
     bar.finish_and_clear();
     let problems: Vec<String> = problems.into_iter().flatten().collect();
-    problems.iter().for_each(|problem| complain(problem));
+    // Labels can be looked at without the images.
+    if let Err(error) = complain_of_posters(dataset.posters.len(), &problems) {
+        complain(&error.to_string());
+    }
     print(&dataset, problems.len())?;
     for source in &sources {
         // Each file is tested by itself: one with whole lists would hide that another has none longer than N.

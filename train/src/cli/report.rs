@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use cli_support::{Outcome, complain, notice, say};
+use cli_support::{Outcome, complain_of_posters, notice, say};
 use runtime::dataset::{Classified, Dataset, Source};
 use runtime::model::card::Settings;
 use runtime::thumbnail::thumbnail;
@@ -113,12 +113,8 @@ impl Args {
             dataset.remarks(&card.genres).iter().for_each(|remark| notice(format_args!("note: {remark}")));
             let total = dataset.posters.len();
             let Classified { dataset, probabilities, failures } = dataset.classify(model);
-            failures.iter().for_each(|error| complain(&error.to_string()));
+            complain_of_posters(total, &failures)?;
             *has_failed |= !failures.is_empty();
-            ensure!(
-                !dataset.posters.is_empty(),
-                "none of the {total} posters can be read; check the folder of the pictures"
-            );
             let scored = ScoredPosters::new(&dataset, &probabilities);
             let points = &card.operating_points;
             evaluated.push(Evaluated::new(&short_name(&source), scored, &points[0], points));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use cli_support::{Outcome, complain, say};
+use cli_support::{Outcome, complain_of_posters, say};
 use indicatif::ParallelProgressIterator;
 use rayon::prelude::*;
 use runtime::dataset::{Dataset, LabelledPoster, Source};
@@ -80,7 +80,7 @@ fn split(args: &Args) -> Result<Outcome> {
     }
     let dataset = read_labels(&args.labels.sources(&args.data), args.labels.list_limit())?;
     let total = dataset.posters.len();
-    let (posters, hashes) = hashed(dataset.posters);
+    let (posters, hashes) = hashed(dataset.posters)?;
     let groups = duplicates::groups(&hashes);
     let twins = groups.iter().enumerate().filter(|(poster, group)| poster != *group).count();
     let shares: Vec<f64> = args.parts.iter().map(|part| part.share).collect();
@@ -104,7 +104,7 @@ fn check(sources: &[Source]) -> Result<Outcome> {
     for source in sources {
         let dataset = Dataset::read(std::slice::from_ref(source))?;
         let total = dataset.posters.len();
-        let (posters, hashes) = hashed(dataset.posters);
+        let (posters, hashes) = hashed(dataset.posters)?;
         if posters.len() < total {
             outcome = Outcome::SomeFailed;
         }
@@ -139,22 +139,29 @@ fn check(sources: &[Source]) -> Result<Outcome> {
 }
 
 /// The posters that can be read, with their perceptual hashes; the others are named on standard error.
-fn hashed(posters: Vec<LabelledPoster>) -> (Vec<LabelledPoster>, Vec<Hash>) {
-    let bar = progress_bar(posters.len() as u64, "reading posters");
+///
+/// # Errors
+/// If none can be read.
+fn hashed(posters: Vec<LabelledPoster>) -> Result<(Vec<LabelledPoster>, Vec<Hash>)> {
+    let total = posters.len();
+    let bar = progress_bar(total as u64, "reading posters");
     let hashes: Vec<_> = posters
         .par_iter()
         .progress_with(bar.clone())
         .map(|labelled| preprocess::open(&labelled.path).map(duplicates::hash))
         .collect();
     bar.finish_and_clear();
+    let mut failures = Vec::new();
     let read = posters.into_iter().zip(hashes).filter_map(|(poster, hash)| match hash {
         Ok(hash) => Some((poster, hash)),
         Err(error) => {
-            complain(&error.to_string());
+            failures.push(error);
             None
         }
     });
-    read.unzip()
+    let read = read.unzip();
+    complain_of_posters(total, &failures)?;
+    Ok(read)
 }
 
 /// Writes a part as a CSV file with a column for the path, one for the names of genres and of groups of genres, and
